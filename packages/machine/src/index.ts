@@ -1,0 +1,59 @@
+export {
+  AllocatorCorruptionError,
+  CacheExhaustedError,
+  DoubleFreeError,
+  ForeignFreeError,
+  ObjectSizeError,
+  OutOfMemoryError,
+} from "./alloc/errors.js";
+export { FrameAllocator } from "./alloc/frame-allocator.js";
+export { FrameState, FrameTable } from "./alloc/frame-table.js";
+export { ObjectCache, type ObjectSource, objectCacheBytes } from "./alloc/object-cache.js";
+export { createSlab, SLAB_BYTES, Slab, type SlabHandle } from "./alloc/slab.js";
+export { Arena, createArenaMemory, MAX_ARENA_BYTES, MIN_ARENA_BYTES } from "./arena/arena.js";
+export type { ArenaMemory } from "./arena/arena-memory.js";
+export { ArenaLayoutError, ArenaReservationError, ArenaSizeError } from "./arena/errors.js";
+export { FRAME_BYTES, FRAME_SHIFT, WORDS_PER_FRAME } from "./arena/layout.js";
+export { type Address, NULL_ADDRESS, offset } from "./cpu/address.js";
+export { clearBitsWhereOneByOne } from "./cpu/clear-bits-where.js";
+export type { ClearMethod, Cpu, MemoryOrder } from "./cpu/cpu.js";
+export { type HeldMode, type LockdepHooks, noLockdepHooks } from "./cpu/lockdep-hooks.js";
+export type { TraceEvent, TraceValue } from "./cpu/trace-event.js";
+export {
+  EXITING_GUEST_MODE,
+  type FlushDomain,
+  type FlushRange,
+  flushDomainBytes,
+  flushesSentWord,
+  flushRequestsWord,
+  IN_GUEST_MODE,
+  memberCountWord,
+  memberModeWord,
+  memberRequestsWord,
+  OUTSIDE_GUEST_MODE,
+  READING_SHADOW_PAGE_TABLES,
+  REQUEST_TLB_FLUSH,
+} from "./flush/flush-domain.js";
+export { flushRemoteTlbs, requestAllMembers } from "./flush/flush-remote-tlbs.js";
+export { GracePeriodDeadlockError, UnbalancedUnlockError } from "./locks/errors.js";
+export {
+  type AnyLock,
+  type LockClass,
+  MUTEX_BYTES,
+  type Mutex,
+  RWLOCK_BYTES,
+  type RwLock,
+  SPINLOCK_BYTES,
+  type SpinLock,
+  type Srcu,
+  srcuBytes,
+} from "./locks/lock.js";
+export { RCU_HEAD_BYTES, type RcuCallback } from "./rcu/rcu-callback.js";
+export { CpuLimitError } from "./threads/errors.js";
+export { ThreadCpu, type ThreadCpuInit } from "./threads/thread-cpu.js";
+export {
+  MAX_CPUS,
+  type MachineHandle,
+  ThreadMachine,
+  type ThreadMachineInit,
+} from "./threads/thread-machine.js";
