@@ -35,6 +35,55 @@ export {
   REQUEST_TLB_FLUSH,
 } from "./flush/flush-domain.js";
 export { flushRemoteTlbs, requestAllMembers } from "./flush/flush-remote-tlbs.js";
+export type { AccessKind, WordBytes } from "./layers/access-observing-cpu.js";
+export { type CpuLayer, noLayer } from "./layers/cpu-layer.js";
+export { ForwardingCpu } from "./layers/forwarding-cpu.js";
+export {
+  CircularDependencyError,
+  GracePeriodInReaderError,
+  HeldAtExitError,
+  LockAssertionError,
+  LockdepSplatError,
+  RecursiveLockError,
+  ReleaseNotHeldError,
+  SleepInAtomicError,
+} from "./layers/lockdep/errors.js";
+export { type LockEdge, LockGraph, type LockGraphData } from "./layers/lockdep/lock-graph.js";
+export type { LockValidator } from "./layers/lockdep/lock-validator.js";
+export { type LockdepCpu, withLockdep } from "./layers/lockdep/lockdep-layer.js";
+export { withAddressSanitizer } from "./layers/sanitizer/address-sanitizer.js";
+export {
+  AddressSanitizerError,
+  AllocationOverflowError,
+  type ArenaUse,
+  type CheckedUse,
+  MachineMemoryError,
+  MisalignedAccessError,
+  NeverAllocatedError,
+  NullPageAccessError,
+  OutOfArenaError,
+  SlabRedzoneError,
+  UseAfterFreeError,
+  WordWidthError,
+} from "./layers/sanitizer/errors.js";
+export { createWordWidths, type WordWidths, withWidthCheck } from "./layers/sanitizer/width-checker.js";
+export { type DurationData, DurationHistogram } from "./layers/statistics/duration-histogram.js";
+export type { LockMode, LockStatisticsData } from "./layers/statistics/lock-statistics.js";
+export { withStatistics } from "./layers/statistics/statistics-layer.js";
+export {
+  type EventKind,
+  type NanosecondClock,
+  type StatisticsInit,
+  StatisticsRecorder,
+} from "./layers/statistics/statistics-recorder.js";
+export {
+  type LockSelection,
+  type LockTotals,
+  lockTotals,
+  mergeStatistics,
+  type StatisticsSnapshot,
+} from "./layers/statistics/statistics-snapshot.js";
+export { type TraceSink, traceTo } from "./layers/trace.js";
 export { GracePeriodDeadlockError, UnbalancedUnlockError } from "./locks/errors.js";
 export {
   type AnyLock,

@@ -116,8 +116,10 @@ export class FrameAllocator {
       FrameState.freeSpanHead,
       "full",
     );
-    if (state === FrameState.freeSpanHead || state === FrameState.free)
+    // A free span that was merged with the one before it is a body there.
+    if (state === FrameState.freeSpanHead || state === FrameState.freeSpanBody || state === FrameState.free) {
       throw new DoubleFreeError(OWNER, address);
+    }
     if (state !== FrameState.spanHead) {
       throw new ForeignFreeError(OWNER, address, `the frame is in state ${state}, not the start of a span`);
     }

@@ -139,6 +139,30 @@ export function slabObjectsOffset(objectBytes: number): number {
   return BITMAP_BYTES + Math.ceil((slabObjectsPerFrame(objectBytes) * 4) / 8) * 8;
 }
 
+/** u32 of a slab's control block: size of its objects, for those who meet the slab by its frame. */
+export function slabObjectBytesWord(slab: Address): Address {
+  return offset(slab, 12);
+}
+
+/** How a frame of a slab is divided. */
+export interface SlabFrameLayout {
+  /** Bytes of the bitmap and the links. */
+  readonly headerBytes: number;
+  /** Where the first object lies. */
+  readonly objectsOffset: number;
+  readonly objects: number;
+}
+
+/** The division of a frame for objects of `objectBytes`. */
+export function slabFrameLayout(objectBytes: number): SlabFrameLayout {
+  const objects = slabObjectsPerFrame(objectBytes);
+  return {
+    headerBytes: BITMAP_BYTES + 4 * objects,
+    objectsOffset: slabObjectsOffset(objectBytes),
+    objects,
+  };
+}
+
 /**
  * Makes a slab whose control block is the zero-filled `SLAB_BYTES` at `address`.
  *
@@ -154,7 +178,6 @@ export function createSlab(
   if (objectBytes % 8 !== 0 || objectBytes < MIN_OBJECT_BYTES || objectBytes > MAX_OBJECT_BYTES) {
     throw new ObjectSizeError(name, objectBytes, MIN_OBJECT_BYTES, MAX_OBJECT_BYTES);
   }
-  // The object size stands in the control block for those who meet the slab by its frame, such as the sanitizer.
-  cpu.writeOnce32(offset(address, 12), objectBytes);
+  cpu.writeOnce32(slabObjectBytesWord(address), objectBytes);
   return new Slab(frames, { address, name, objectBytes });
 }

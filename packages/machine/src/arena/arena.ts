@@ -1,3 +1,4 @@
+/// <reference path="../wasm/webassembly.d.ts" />
 import { type Atomics64, bindAtomics64 } from "../wasm/atomics.js";
 import type { ArenaMemory } from "./arena-memory.js";
 import { ArenaReservationError, ArenaSizeError } from "./errors.js";

@@ -9,6 +9,11 @@ export interface LockClass {
   readonly name: string;
   /** True if a holder may sleep (mutex, SRCU); taking such a lock in atomic context is a bug. */
   readonly sleeps: boolean;
+  /**
+   * True if a processor may hold two locks of the class at once, in an order of their own
+   * (`spin_lock_nested`). Absent: the lock validator reports that as recursion.
+   */
+  readonly nests?: true;
 }
 
 /** A reader/writer spinlock of `RWLOCK_BYTES` in the arena. */

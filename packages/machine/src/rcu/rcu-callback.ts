@@ -11,6 +11,9 @@ export const RCU_HEAD_BYTES = 16;
 export interface RcuCallback {
   /** Unique in the arena, in [1, 2^32): by convention the address of the structure that owns the objects. */
   readonly id: number;
-  /** Frees the object around `head`. Runs outside any read section and without locks. */
+  /**
+   * Frees the object around `head`. Runs outside any read section, but possibly between two steps of an operation
+   * that holds locks (the kernel's softirq context): it must not sleep, nor take a lock that its processor may hold.
+   */
   run(cpu: Cpu, head: Address): void;
 }

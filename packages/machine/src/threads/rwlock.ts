@@ -55,7 +55,10 @@ export function threadReadLock(arena: Arena, waiter: Waiter, lock: RwLock): void
 export function threadReadUnlock(arena: Arena, waiter: Waiter, lock: RwLock): void {
   const base = lock.address >>> 2;
   const before = Atomics.sub(arena.i32, base + COUNT, READER);
-  if (before < READER) throw new UnbalancedUnlockError(lock.lockClass.name, lock.address, before);
+  if (before < READER) {
+    Atomics.add(arena.i32, base + COUNT, READER);
+    throw new UnbalancedUnlockError(lock.lockClass.name, lock.address, before);
+  }
   waiter.wake(base + COUNT, base + COUNT_SLEEPERS);
 }
 
@@ -83,6 +86,7 @@ export function threadWriteUnlock(arena: Arena, waiter: Waiter, lock: RwLock): v
   const base = lock.address >>> 2;
   const before = Atomics.sub(arena.i32, base + COUNT, WRITER_LOCKED);
   if ((before & WRITER_LOCKED) !== WRITER_LOCKED) {
+    Atomics.add(arena.i32, base + COUNT, WRITER_LOCKED);
     throw new UnbalancedUnlockError(lock.lockClass.name, lock.address, before);
   }
   waiter.wake(base + COUNT, base + COUNT_SLEEPERS);

@@ -60,6 +60,9 @@ export class ThreadRcu {
   call(head: Address, callback: RcuCallback): void {
     const { u32 } = this.arena;
     this.callbacks.set(callback.id, callback);
+    // Pairs with the mark in `readLock`: the unlinking store, which may be a plain one still in the store buffer, is
+    // seen before the epoch is read. Without it the epoch could be two ahead before a reader misses the object.
+    this.arena.atomics64.fence();
     const word = head >>> 2;
     u32[word] = 0;
     u32[word + 1] = callback.id;
@@ -72,6 +75,8 @@ export class ThreadRcu {
   synchronize(): void {
     if (this.nesting > 0) throw new GracePeriodDeadlockError("synchronize_rcu");
     const { u32 } = this.arena;
+    // As in `call`: what the caller unlinked is seen before the epoch is read.
+    this.arena.atomics64.fence();
     const start = Atomics.load(u32, RCU_EPOCH_WORD >>> 2);
     while (((Atomics.load(u32, RCU_EPOCH_WORD >>> 2) - start) | 0) < 2) {
       if (!this.tryAdvance()) this.waiter.relax();
@@ -107,8 +112,15 @@ export class ThreadRcu {
   private runDue(cpu: Cpu): void {
     if (this.running) return;
     this.running = true;
+    try {
+      this.runUpTo(Atomics.load(this.arena.u32, RCU_EPOCH_WORD >>> 2), cpu);
+    } finally {
+      this.running = false;
+    }
+  }
+
+  private runUpTo(epoch: number, cpu: Cpu): void {
     const { u32 } = this.arena;
-    const epoch = Atomics.load(u32, RCU_EPOCH_WORD >>> 2);
     while (this.pendingHead !== 0) {
       const head = this.pendingHead as Address;
       const word = head >>> 2;
@@ -118,6 +130,5 @@ export class ThreadRcu {
       const callback = this.callbacks.get(u32[word + 1]!)!;
       callback.run(cpu, head);
     }
-    this.running = false;
   }
 }

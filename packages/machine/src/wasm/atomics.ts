@@ -1,3 +1,4 @@
+/// <reference path="./webassembly.d.ts" />
 import type { ArenaMemory } from "../arena/arena-memory.js";
 import { atomicsWasmBase64 } from "./atomics.generated.js";
 

@@ -1,0 +1,42 @@
+import { z } from "zod";
+import { accessTrackingResultSchema } from "./access-tracking-result.js";
+import { replayResultSchema } from "./replay-result.js";
+
+/** Name and version of the format; changes whenever a field changes its meaning or goes away. */
+export const COMPARE_SCHEMA_ID = "kvm-age/compare@1";
+
+/** Verdicts of a comparison. */
+export const VERDICTS = ["a better", "b better", "not distinguishable"] as const;
+export type Verdict = (typeof VERDICTS)[number];
+
+const metricSchema = z.strictObject({
+  name: z.string(),
+  unit: z.string().describe("s, ns, count or share"),
+  better: z.enum(["lower", "higher"]),
+  aMedian: z.number(),
+  bMedian: z.number(),
+  aSpread: z.number().describe("median absolute deviation from the median"),
+  bSpread: z.number().describe("median absolute deviation from the median"),
+  ratio: z.number().nullable().describe("bMedian / aMedian; null when aMedian is 0"),
+  pValue: z.number().min(0).max(1).describe("two-sided exact rank-sum permutation test, not corrected for many metrics"),
+  verdict: z.enum(VERDICTS),
+});
+export type CompareMetric = z.infer<typeof metricSchema>;
+
+const sideSchema = z.strictObject({
+  label: z.string(),
+  results: z.array(z.discriminatedUnion("schema", [accessTrackingResultSchema, replayResultSchema])),
+});
+
+/** Result of comparing two policies under one scenario. */
+export const compareResultSchema = z.strictObject({
+  schema: z.literal(COMPARE_SCHEMA_ID),
+  scenario: z.string(),
+  a: sideSchema,
+  b: sideSchema,
+  interrupted: z.boolean(),
+  metrics: z.array(metricSchema),
+  warnings: z.array(z.string()),
+  conclusion: z.string(),
+});
+export type CompareResult = z.infer<typeof compareResultSchema>;

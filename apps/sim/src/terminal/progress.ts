@@ -1,0 +1,27 @@
+import ora from "ora";
+
+/** Tells the user what is going on during long work. */
+export interface Progress {
+  /** Replaces the line on show. */
+  update(text: string): void;
+  /** Takes the line away; `update` may bring it back. */
+  stop(): void;
+}
+
+/** Says nothing. */
+export const noProgress: Progress = Object.freeze({ update: () => {}, stop: () => {} });
+
+/** A spinner on standard error when that is a terminal, otherwise nothing. */
+export function terminalProgress(): Progress {
+  if (!process.stderr.isTTY) return noProgress;
+  const spinner = ora({ stream: process.stderr, discardStdin: false });
+  return {
+    update: (text) => {
+      spinner.text = text;
+      if (!spinner.isSpinning) spinner.start();
+    },
+    stop: () => {
+      spinner.stop();
+    },
+  };
+}

@@ -1,0 +1,110 @@
+import { type Address, type Cpu, offset } from "@kvm-age/machine";
+import {
+  kvmMmuMaxMappingLevel,
+  kvmSlotDirtyTrackEnabled,
+  type PrimaryMmu,
+  type Slot,
+  slotBaseGfn,
+  slotNpages,
+} from "@kvm-age/memslot";
+import {
+  type Gfn,
+  isLastSpte,
+  isShadowPresentPte,
+  KVM_MAX_HUGEPAGE_LEVEL,
+  makeHugeSpte,
+  PG_LEVEL_2M,
+  type PgLevel,
+  type Spte,
+  spteToPfn,
+} from "@kvm-age/spte";
+import { forEachValidRootOfSlot } from "../dirty/dirty-log-slot.js";
+import { TdpIter } from "../iterator/tdp-iter.js";
+import { tdpMmuIterCondResched } from "../iterator/tdp-mmu-iter-cond-resched.js";
+import type { KvmMmuPage } from "../page/kvm-mmu-page.js";
+import type { TdpMmu } from "../tdp-mmu.js";
+import { tdpMmuSetSpteAtomic } from "../write/tdp-mmu-set-spte.js";
+import { isNxHugePageEnabled } from "./nx-huge-pages.js";
+
+/** The table could not be searched to the end before somebody wanted the lock. */
+const AGAIN = "again";
+
+/**
+ * `tdp_mmu_make_huge_spte`: a huge leaf built from the first present leaf below the entry; null if there is none, `AGAIN` if the
+ * search should be broken off. Any leaf will do: the slot maps the range contiguously.
+ */
+function tdpMmuMakeHugeSpte(mmu: TdpMmu, cpu: Cpu, parent: TdpIter): Spte | null | typeof AGAIN {
+  let table = (spteToPfn(mmu.format, parent.oldSpte) * 4096) as Address;
+  let level = (parent.level - 1) as PgLevel;
+  for (let index = 0; index < 512; ) {
+    const spte = cpu.readOnce(offset(table, index * 8)) as Spte;
+    if (!isShadowPresentPte(spte)) {
+      index++;
+      if (cpu.needResched() || cpu.rwlockNeedbreak(mmu.mmuLock)) return AGAIN;
+    } else if (isLastSpte(spte, level)) {
+      return makeHugeSpte(mmu.format, spte, parent.level, isNxHugePageEnabled(mmu));
+    } else {
+      table = (spteToPfn(mmu.format, spte) * 4096) as Address;
+      level = (level - 1) as PgLevel;
+      index = 0;
+    }
+  }
+  return null;
+}
+
+/** Whether the entry points to a table whose whole range the slot may map by one huge leaf. */
+function isRecoverable(mmu: TdpMmu, cpu: Cpu, primary: PrimaryMmu, slot: Slot, iter: TdpIter): boolean {
+  const { oldSpte, level, gfn } = iter;
+  if (level > KVM_MAX_HUGEPAGE_LEVEL || !isShadowPresentPte(oldSpte) || isLastSpte(oldSpte, level))
+    return false;
+  const base = slotBaseGfn(cpu, slot);
+  if (gfn < base || gfn >= base + slotNpages(cpu, slot)) return false;
+  return kvmMmuMaxMappingLevel(mmu.memslots, cpu, primary, slot, gfn, KVM_MAX_HUGEPAGE_LEVEL) >= level;
+}
+
+/** `recover_huge_pages_range`: returns whether a flush is still needed. */
+function recoverHugePagesRange(
+  mmu: TdpMmu,
+  cpu: Cpu,
+  primary: PrimaryMmu,
+  slot: Slot,
+  root: KvmMmuPage,
+  start: Gfn,
+  end: Gfn,
+): boolean {
+  let flush = false;
+  cpu.rcuReadLock();
+  const iter = new TdpIter(mmu.format);
+  iter.start(cpu, root, PG_LEVEL_2M, start);
+  while (iter.valid && iter.gfn < end) {
+    if (tdpMmuIterCondResched(mmu, cpu, iter, flush, true)) {
+      flush = false;
+      iter.next(cpu);
+      continue;
+    }
+    const huge = isRecoverable(mmu, cpu, primary, slot, iter) ? tdpMmuMakeHugeSpte(mmu, cpu, iter) : null;
+    // Broken off, or the exchange was lost: the same entry again, with the yield check.
+    if (huge === AGAIN && iter.nextLastLevelGfn !== iter.yieldedGfn) continue;
+    if (huge !== null && huge !== AGAIN) {
+      if (!tdpMmuSetSpteAtomic(mmu, cpu, iter, huge)) continue;
+      flush = true;
+    }
+    iter.next(cpu);
+  }
+  // Before RCU is left: the tables that were replaced may be in use by hardware until then.
+  if (flush) cpu.flushRemoteTlbs(mmu.flushDomain, { startGfn: start, pages: end - start });
+  cpu.rcuReadUnlock();
+  return flush;
+}
+
+/**
+ * `kvm_tdp_mmu_recover_huge_pages`: after dirty logging was switched off, replaces tables of small leaves by huge leaves where slot
+ * and host allow it. `mmu_lock` held for read; may yield. Does nothing if the slot is logged again.
+ */
+export function kvmTdpMmuRecoverHugePages(mmu: TdpMmu, cpu: Cpu, primary: PrimaryMmu, slot: Slot): void {
+  cpu.lockdep.assertHeld(mmu.mmuLock, "read");
+  if (kvmSlotDirtyTrackEnabled(cpu, slot)) return;
+  forEachValidRootOfSlot(mmu, cpu, slot, (root, start, end) =>
+    recoverHugePagesRange(mmu, cpu, primary, slot, root, start, end),
+  );
+}

@@ -1,0 +1,136 @@
+import { type Address, type Cpu, NULL_ADDRESS, offset } from "@kvm-age/machine";
+import {
+  type Gfn,
+  gfnRoundForLevel,
+  isLastSpte,
+  isShadowPresentPte,
+  kvmPagesPerHpage,
+  type PgLevel,
+  type Spte,
+  type SpteFormat,
+  spteIndex,
+  spteToPfn,
+} from "@kvm-age/spte";
+import { RootStateError } from "../page/errors.js";
+import { type KvmMmuPage, roleWord, sptWord } from "../page/kvm-mmu-page.js";
+
+const LAST_INDEX = 511;
+
+/**
+ * `struct tdp_iter`: a pre-order walk over the entries of one root, from `minLevel` up. An entry comes before those of
+ * the table it points to; the first entry may begin before the start gfn. Local to one operation.
+ *
+ * `oldSpte` is a snapshot. Whoever changes the entry does so against the snapshot, by compare-exchange, or holds
+ * `mmu_lock` for write. After a yield neither `oldSpte` nor `sptep` may be used before the next step.
+ */
+export class TdpIter {
+  /** The gfn the walk is heading for. */
+  nextLastLevelGfn: Gfn = 0 as Gfn;
+  /** `nextLastLevelGfn` at the last yield, or at the start. */
+  yieldedGfn: Gfn = 0 as Gfn;
+  /** First gfn that the current entry maps. */
+  gfn: Gfn = 0 as Gfn;
+  /** The current entry. */
+  sptep: Address = NULL_ADDRESS;
+  oldSpte: Spte = 0n as Spte;
+  level: PgLevel = 1;
+  minLevel: PgLevel = 1;
+  rootLevel: PgLevel = 1;
+  /** Address space of the root. */
+  asId = 0;
+  /** False when the walk has left the tree. */
+  valid = false;
+  /** The lock was dropped: the next step starts again from the root. */
+  yielded = false;
+  private gfnBits = 0;
+  private readonly ptPath: Address[] = [NULL_ADDRESS, NULL_ADDRESS, NULL_ADDRESS, NULL_ADDRESS, NULL_ADDRESS];
+
+  constructor(private readonly format: SpteFormat) {}
+
+  /**
+   * `tdp_iter_start`: positions the walk at the root's entry for `nextLastLevelGfn`.
+   *
+   * @param gfnBits gfn bits added for indexing: the shared bit of a VM whose shared mappings live in the upper half of
+   * its address space, else 0. The start gfn is below them.
+   * @throws RootStateError for a null root or levels outside 1 ≤ minLevel ≤ rootLevel ≤ 5.
+   */
+  start(cpu: Cpu, root: KvmMmuPage, minLevel: PgLevel, nextLastLevelGfn: Gfn, gfnBits = 0): void {
+    const role = root === NULL_ADDRESS ? 0 : cpu.readOnce32(roleWord(root));
+    const rootLevel = role & 0xf;
+    if (rootLevel < 1 || rootLevel > 5 || minLevel < 1 || minLevel > rootLevel) {
+      throw new RootStateError(`walk of levels ${minLevel} to ${rootLevel}`, root);
+    }
+    this.nextLastLevelGfn = nextLastLevelGfn;
+    this.rootLevel = rootLevel as PgLevel;
+    this.minLevel = minLevel;
+    this.gfnBits = gfnBits;
+    this.ptPath[rootLevel - 1] = cpu.readOnce32(sptWord(root)) as Address;
+    this.asId = role >>> 24 === 0 ? 0 : 1;
+    this.restart(cpu);
+  }
+
+  /** `tdp_iter_next`: goes on to the next entry in pre-order; `valid` becomes false after the last. */
+  next(cpu: Cpu): void {
+    if (this.yielded) {
+      this.restart(cpu);
+      return;
+    }
+    if (this.tryStepDown(cpu)) return;
+    do {
+      if (this.tryStepSide(cpu)) return;
+    } while (this.tryStepUp(cpu));
+    this.valid = false;
+  }
+
+  /** `tdp_iter_restart`: back to the root, heading for the same gfn. */
+  private restart(cpu: Cpu): void {
+    this.yielded = false;
+    this.yieldedGfn = this.nextLastLevelGfn;
+    this.level = this.rootLevel;
+    this.gfn = gfnRoundForLevel(this.nextLastLevelGfn, this.level);
+    this.refreshSptep(cpu);
+    this.valid = true;
+  }
+
+  /** `tdp_iter_refresh_sptep`: points at the entry for `gfn` at `level` and takes a snapshot. */
+  private refreshSptep(cpu: Cpu): void {
+    const index = spteIndex((this.gfn + this.gfnBits) as Gfn, this.level);
+    this.sptep = offset(this.ptPath[this.level - 1]!, index * 8);
+    this.oldSpte = cpu.readOnce(this.sptep) as Spte;
+  }
+
+  /**
+   * Steps into the table that the entry points to. The entry is read again: it may have changed since the snapshot, and
+   * a table that has been unlinked must not be entered.
+   */
+  private tryStepDown(cpu: Cpu): boolean {
+    if (this.level === this.minLevel) return false;
+    this.oldSpte = cpu.readOnce(this.sptep) as Spte;
+    if (!isShadowPresentPte(this.oldSpte) || isLastSpte(this.oldSpte, this.level)) return false;
+    this.level = (this.level - 1) as PgLevel;
+    this.ptPath[this.level - 1] = (spteToPfn(this.format, this.oldSpte) * 4096) as Address;
+    this.gfn = gfnRoundForLevel(this.nextLastLevelGfn, this.level);
+    this.refreshSptep(cpu);
+    return true;
+  }
+
+  /** Steps to the next entry of the same table, unless this is the last. */
+  private tryStepSide(cpu: Cpu): boolean {
+    const sptep = this.sptep;
+    if (((sptep >>> 3) & LAST_INDEX) === LAST_INDEX) return false;
+    this.gfn = (this.gfn + kvmPagesPerHpage(this.level)) as Gfn;
+    this.nextLastLevelGfn = this.gfn;
+    this.sptep = offset(sptep, 8);
+    this.oldSpte = cpu.readOnce(this.sptep) as Spte;
+    return true;
+  }
+
+  /** Steps back to the entry above, which has been visited: the caller steps sideways next. */
+  private tryStepUp(cpu: Cpu): boolean {
+    if (this.level === this.rootLevel) return false;
+    this.level = (this.level + 1) as PgLevel;
+    this.gfn = gfnRoundForLevel(this.gfn, this.level);
+    this.refreshSptep(cpu);
+    return true;
+  }
+}
