@@ -1,0 +1,10 @@
+/**
+ * Outcome of a guest access: a host pfn (0 or above) or one of the negative constants below. A number, so that the hot
+ * path makes no object; what happened is in `Vcpu.lastFault`.
+ */
+export type AccessResult = number;
+
+/** The MMU asked for emulation (MMIO, or a write to a protected guest page table). The vCPU is outside the guest. */
+export const ACCESS_EMULATE = -1;
+/** The MMU failed to resolve the fault; `lastFault` has the errno. The vCPU is outside the guest. */
+export const ACCESS_FAILED = -2;

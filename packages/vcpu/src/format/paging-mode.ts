@@ -1,0 +1,65 @@
+import { UnsupportedPagingModeError } from "../errors.js";
+
+/** How the hardware reads its page tables; plain data. */
+export interface PagingMode {
+  /** `ept`: Intel SDM vol. 3, chapter "VMX support for address translation". `npt`: AMD APM vol. 2 §15.25. */
+  readonly pageFormat: "ept" | "npt";
+  /** Whether walks maintain Accessed and Dirty. Only EPT can be without (EPTP bit 6). */
+  readonly adEnabled: boolean;
+  /** Levels of the tables. */
+  readonly rootLevel: 4 | 5;
+  /** MAXPHYADDR in bits, [32, 52]; entry bits from here to 51 are reserved. @default 46 for ept, 48 for npt */
+  readonly maxPhyAddr?: number;
+  /** EPT: whether execute-only entries are legal (IA32_VMX_EPT_VPID_CAP bit 0). @default true for ept */
+  readonly executeOnly?: boolean;
+  /** EPT: mode-based execute control; user fetches need bit 10 instead of bit 2. @default false */
+  readonly modeBasedExecuteControl?: boolean;
+  /** NPT: number of the memory-encryption bit, [32, 51]; it is no part of the address. @default none */
+  readonly encryptionBit?: number | null;
+}
+
+/** A `PagingMode` with nothing left open. */
+export type CompletePagingMode = Required<PagingMode>;
+
+function check(condition: boolean, option: string, given: unknown, allowed: string): void {
+  if (!condition) throw new UnsupportedPagingModeError(option, String(given), allowed);
+}
+
+const isBitNumber = (value: number): boolean => Number.isInteger(value) && value >= 32 && value <= 51;
+
+/**
+ * Fills in the defaults and refuses what no processor has.
+ *
+ * @throws UnsupportedPagingModeError
+ */
+export function completePagingMode(mode: PagingMode): CompletePagingMode {
+  const { pageFormat, adEnabled, rootLevel } = mode;
+  check(pageFormat === "ept" || pageFormat === "npt", "pageFormat", pageFormat, "ept or npt");
+  const ept = pageFormat === "ept";
+  check(rootLevel === 4 || rootLevel === 5, "rootLevel", rootLevel, "4 or 5");
+  check(ept || adEnabled, "adEnabled", adEnabled, "true with pageFormat npt");
+  const maxPhyAddr = mode.maxPhyAddr ?? (ept ? 46 : 48);
+  check(maxPhyAddr === 52 || isBitNumber(maxPhyAddr), "maxPhyAddr", maxPhyAddr, "an integer in [32, 52]");
+  const executeOnly = mode.executeOnly ?? ept;
+  check(ept || !executeOnly, "executeOnly", executeOnly, "false with pageFormat npt");
+  const modeBasedExecuteControl = mode.modeBasedExecuteControl ?? false;
+  const mbecAllowed = ept || !modeBasedExecuteControl;
+  check(mbecAllowed, "modeBasedExecuteControl", modeBasedExecuteControl, "false with pageFormat npt");
+  const encryptionBit = mode.encryptionBit ?? null;
+  const encryptionAllowed = encryptionBit === null || (!ept && isBitNumber(encryptionBit));
+  check(
+    encryptionAllowed,
+    "encryptionBit",
+    encryptionBit,
+    "an integer in [32, 51], only with pageFormat npt",
+  );
+  return {
+    pageFormat,
+    adEnabled,
+    rootLevel,
+    maxPhyAddr,
+    executeOnly,
+    modeBasedExecuteControl,
+    encryptionBit,
+  };
+}

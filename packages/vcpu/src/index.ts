@@ -1,0 +1,40 @@
+export type { AccessKind } from "./access/access-kind.js";
+export { ACCESS_EMULATE, ACCESS_FAILED, type AccessResult } from "./access/access-result.js";
+export {
+  FlushDomainFullError,
+  GuestAddressRangeError,
+  RecorderRangeError,
+  RootNotLoadedError,
+  TlbGeometryError,
+  UnsupportedPagingModeError,
+} from "./errors.js";
+export { FAULT_ERRNO, type FaultErrno } from "./fault/fault-errno.js";
+export type { FaultKind, LastFault } from "./fault/last-fault.js";
+export {
+  PFERR_FETCH_MASK,
+  PFERR_GUEST_FINAL_MASK,
+  PFERR_PRESENT_MASK,
+  PFERR_RSVD_MASK,
+  PFERR_USER_MASK,
+  PFERR_WRITE_MASK,
+} from "./fault/pferr.js";
+export type { CompletePagingMode, PagingMode } from "./format/paging-mode.js";
+export {
+  attachGuestAccessEpochs,
+  createGuestAccessEpochs,
+  GuestAccessEpochs,
+} from "./recorder/guest-access-epochs.js";
+export { type GuestAccessRecorder, noAccessRecorder } from "./recorder/guest-access-recorder.js";
+export {
+  attachGuestWriteBitmap,
+  createGuestWriteBitmap,
+  GuestWriteBitmap,
+} from "./recorder/guest-write-bitmap.js";
+export { type GuestWriteRecorder, noWriteRecorder } from "./recorder/guest-write-recorder.js";
+export type { RecorderHandle, RecorderInit, RecorderMachine } from "./recorder/recorder-range.js";
+export type { VcpuStatistics } from "./statistics/vcpu-statistics.js";
+export { DEFAULT_TLB_GEOMETRY, type TlbArrayGeometry, type TlbGeometry } from "./tlb/tlb-geometry.js";
+export { allocateVcpu, attachVcpu, createVcpu, type VcpuMachine } from "./vcpu/create-vcpu.js";
+export type { Vcpu } from "./vcpu/vcpu.js";
+export type { VcpuCollaborators, VcpuHandle, VcpuInit } from "./vcpu/vcpu-handle.js";
+export type { PageFaultResult, VcpuMmu } from "./vcpu/vcpu-mmu.js";
