@@ -2,8 +2,8 @@
 export type MemslotErrno = "EINVAL" | "EEXIST" | "ENOMEM" | "EIO" | "ENOENT";
 
 /**
- * Thrown when a memslot or dirty-log request is refused, by the kernel's error code. The state is as if the request had not
- * been made.
+ * Thrown when a memslot or dirty-log request is refused, by the kernel's error code. The state is as if the
+ * request had not been made.
  */
 export class MemslotError extends Error {
   override readonly name = "MemslotError";
@@ -42,7 +42,9 @@ export class MemslotsInitError extends RangeError {
   }
 }
 
-/** Thrown when an invalidation ends that did not begin (kernel: `KVM_BUG_ON` / `WARN_ON` of a negative count). */
+/**
+ * Thrown when an invalidation ends that did not begin (kernel: `KVM_BUG_ON` / `WARN_ON` of a negative count).
+ */
 export class UnbalancedInvalidationError extends Error {
   override readonly name = "UnbalancedInvalidationError";
 
@@ -54,7 +56,9 @@ export class UnbalancedInvalidationError extends Error {
   }
 }
 
-/** Thrown when a counter of a slot's metadata would leave its range: accounting and unaccounting do not match. */
+/**
+ * Thrown when a counter of a slot's metadata would leave its range: accounting and unaccounting do not match.
+ */
 export class MetadataCounterError extends RangeError {
   override readonly name = "MetadataCounterError";
 

@@ -102,6 +102,7 @@ export {
   kvmHandleHvaRange,
 } from "./notifier/kvm-handle-hva-range.js";
 export { KvmMmuNotifier, type MmuNotifierRange } from "./notifier/kvm-mmu-notifier.js";
+export { noSecondaryMmu } from "./notifier/no-secondary-mmu.js";
 export type { SecondaryMmu } from "./notifier/secondary-mmu.js";
 export { idToMemslot } from "./set/id-hash.js";
 export { type SlotSet, setGeneration } from "./set/slot-set.js";

@@ -36,7 +36,8 @@ function expectIntact(vm: TestVm): void {
 }
 
 describe("refuses, in the kernel's order", () => {
-  // Each request is wrong in the named way and in every later one that it can be, so an earlier check must speak first.
+  // Each request is wrong in the named way and in every later one that it can be, so an earlier check must
+  // speak first.
   const late = { memorySize: 0x1000 * 2 ** 31, userspaceAddr: 0, guestPhysAddr: 2 ** 63 };
   const cases: readonly (readonly [string, Partial<KvmUserspaceMemoryRegion>, RegExp])[] = [
     [
@@ -91,11 +92,6 @@ describe("refuses, in the kernel's order", () => {
       { slot: 2, guestPhysAddr: 0x10f000 },
       /^EEXIST: gfns \[0x10f, 0x11f\) overlap slot 0/,
     ],
-    [
-      "overlapping create beyond the MMU",
-      { slot: 2, guestPhysAddr: 0x10f000, memorySize: 2 ** 42 },
-      /^EEXIST/,
-    ],
     ["overlapping move", { slot: 1, guestPhysAddr: 0x0f8000, memorySize: 0x10000 }, /^EEXIST/],
     [
       "beyond the MMU",
@@ -138,6 +134,14 @@ describe("refuses, in the kernel's order", () => {
     vm.set({});
     vm.cpu.writeOnce(offset(vm.memslots.address, MEMSLOTS_NR_PAGES), 2n ** 64n - 16n);
     expect(errnoOf(() => vm.set({ slot: 1 }))).toMatch(/^EINVAL: number of pages of all slots/);
+  });
+
+  it("an overlap before a place beyond the MMU", () => {
+    const vm = createVm({ maxGfn: gfn(0x10f) });
+    vm.set({});
+    expect(errnoOf(() => vm.set({ slot: 1, guestPhysAddr: 0x10f000 }))).toMatch(/^EEXIST/);
+    expect(errnoOf(() => vm.set({ slot: 1, guestPhysAddr: 0x110000 }))).toMatch(/^EINVAL: last gfn is 0x11f/);
+    expectIntact(vm);
   });
 
   it("a second address space where there is one", () => {

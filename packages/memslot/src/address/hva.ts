@@ -4,15 +4,17 @@ declare const hvaBrand: unique symbol;
 
 /**
  * Host virtual address of the VM's owner process (kernel `hva_t`), in bytes. User addresses are integers in
- * [0, `TASK_SIZE_MAX`]; values from `KVM_HVA_ERR_BAD` on are error codes, which a JavaScript number holds exactly
- * because they are multiples of 4096.
+ * [0, `TASK_SIZE_MAX`]; values from `KVM_HVA_ERR_BAD` on are error codes, which a JavaScript number holds
+ * exactly because they are multiples of 4096.
  */
 export type Hva = number & { readonly [hvaBrand]: "Hva" };
 
 /** First address beyond user space with four-level host page tables (kernel `TASK_SIZE_MAX`): 2^47 - 4096. */
 export const TASK_SIZE_MAX: Hva = (2 ** 47 - 4096) as Hva;
 
-/** "No slot, or an invalid slot" (kernel `KVM_HVA_ERR_BAD`, the value of `PAGE_OFFSET`): 0xffff888000000000. */
+/**
+ * "No slot, or an invalid slot" (kernel `KVM_HVA_ERR_BAD`, the value of `PAGE_OFFSET`): 0xffff888000000000.
+ */
 export const KVM_HVA_ERR_BAD: Hva = (0xffff8880 * 2 ** 32) as Hva;
 
 /** "Write to a read-only slot" (kernel `KVM_HVA_ERR_RO_BAD`): `PAGE_OFFSET` + 4096. */

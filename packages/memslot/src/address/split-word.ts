@@ -1,9 +1,10 @@
 import { type Address, type Cpu, offset } from "@kvm-age/machine";
 
-// Slot fields and tree nodes hold addresses of up to 52 bits as two 32-bit words, low half first. Nobody changes
-// such a field while another processor can reach it (a set is edited only while it is inactive), so the
-// halves always belong together. A 64-bit word would be read as a `bigint` and converted, and the hva walk
-// reads a dozen of them for every page it ages.
+// Slot fields and tree nodes hold addresses of up to 52 bits as two 32-bit words, low half first. Nobody
+// changes such a field while another processor can reach it (a set is edited only while it is inactive), so
+// the halves always belong together. The hva walk reads a dozen of them for every page it ages, and a 64-bit
+// word would be read as a `bigint` and converted: 610 to 650 ns a walk instead of 230 to 250 (4 slots, no
+// MMU, 2-core x86-64 with other load, Node 20.20, 2026).
 
 const HIGH_UNIT = 2 ** 32;
 

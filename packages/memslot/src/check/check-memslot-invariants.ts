@@ -48,9 +48,10 @@ function checkInvalidation(memslots: Memslots, cpu: Cpu, report: string[]): void
 }
 
 /**
- * Checks what must hold of memslots while no operation runs (open invalidations are allowed): the three indexes of every set hold the same slots in
- * the right order, both sets agree, slots do not overlap, totals and generations fit, every slot has the arrays it
- * must have. Returns one readable line per violation, none if all is well.
+ * Checks what must hold of memslots while no operation runs (open invalidations are allowed): the three
+ * indexes of every set hold the same slots in the right order, both sets agree, slots do not overlap, totals
+ * and generations fit, every slot has the arrays it must have. Returns one readable line per violation, none
+ * if all is well.
  */
 export function checkMemslotInvariants(memslots: Memslots, cpu: Cpu): string[] {
   const report: string[] = [];

@@ -17,7 +17,10 @@ export function liveWord(bitmap: Address, index: number): Address {
   return offset(bitmap, index * 8);
 }
 
-/** Word `index` of the scratch half, which belongs to the holder of `slots_lock` (kernel `kvm_second_dirty_bitmap`). */
+/**
+ * Word `index` of the scratch half, which belongs to the holder of `slots_lock` (kernel
+ * `kvm_second_dirty_bitmap`).
+ */
 export function scratchWord(cpu: Cpu, slot: Slot, bitmap: Address, index: number): Address {
   return offset(bitmap, (dirtyBitmapWords(cpu, slot) + index) * 8);
 }

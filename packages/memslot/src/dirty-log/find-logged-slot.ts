@@ -9,7 +9,8 @@ import { KVM_USER_MEM_SLOTS } from "../slot/slot-limits.js";
  * The slot that a dirty-log request names. Held: `slots_lock`.
  *
  * @param slotArg address space in bits 31:16, id in bits 15:0
- * @throws MemslotError EINVAL for a slot number out of range, ENOENT if there is no such slot or it has no bitmap.
+ * @throws MemslotError EINVAL for a slot number out of range, ENOENT if there is no such slot or it
+ *   has no bitmap.
  */
 export function findLoggedSlot(memslots: Memslots, cpu: Cpu, slotArg: number): Slot {
   const asId = slotArg >>> 16;

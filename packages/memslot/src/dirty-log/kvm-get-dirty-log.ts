@@ -37,8 +37,8 @@ function harvest(memslots: Memslots, cpu: Cpu, mmu: SecondaryMmu, slot: Slot): b
 export type DirtyLog = BigUint64Array<ArrayBuffer>;
 
 /**
- * `KVM_GET_DIRTY_LOG`: the slot's dirty pages. Unless dirty logs are protected manually it clears them, write-protects those pages again and flushes, so
- * that a page reported clean has no writable mapping.
+ * `KVM_GET_DIRTY_LOG`: the slot's dirty pages. Unless dirty logs are protected manually it clears them,
+ * write-protects those pages again and flushes, so that a page reported clean has no writable mapping.
  *
  * @param slotArg address space in bits 31:16, id in bits 15:0
  * @throws MemslotError EINVAL or ENOENT

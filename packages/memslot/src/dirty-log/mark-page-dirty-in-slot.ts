@@ -10,10 +10,10 @@ import {
 import { liveWord, PAGES_PER_WORD } from "./dirty-bitmap.js";
 
 /**
- * Logs a write to `gfn` if the slot is logged (kernel `mark_page_dirty_in_slot`); without a slot, nothing. Called when, or before, an SPTE becomes writable and
- * when KVM writes guest memory itself. One atomic OR: a harvest that takes the word at the same time either gets the bit
- * or leaves it for the next one; it write-protects after it took the bits, so the page is logged again either way.
- * Held: SRCU or `slots_lock`.
+ * Logs a write to `gfn` if the slot is logged (kernel `mark_page_dirty_in_slot`); without a slot, nothing.
+ * Called when, or before, an SPTE becomes writable and when KVM writes guest memory itself. One atomic OR: a
+ * harvest that takes the word at the same time either gets the bit or leaves it for the next one; it
+ * write-protects after it took the bits, so the page is logged again either way. Held: SRCU or `slots_lock`.
  *
  * @param gfn in the slot
  */

@@ -20,8 +20,9 @@ export interface KvmPageFaultTarget {
 }
 
 /**
- * What to do next: map the page (`continue`), give up this time and let the guest fault again (`retry`), treat the access as
- * MMIO (`no-slot`), emulate the instruction (`emulate`, a write to read-only memory), or return to user space (`error`).
+ * What to do next: map the page (`continue`), give up this time and let the guest fault again (`retry`),
+ * treat the access as MMIO (`no-slot`), emulate the instruction (`emulate`, a write to read-only memory), or
+ * return to user space (`error`).
  */
 export type FaultinOutcome = "continue" | "retry" | "no-slot" | "emulate" | "error";
 
@@ -80,9 +81,10 @@ function errorResult(
 }
 
 /**
- * Finds the page behind a fault, outside `mmu_lock` (kernel `kvm_mmu_faultin_pfn`). The sequence is read before the lookup and the barrier keeps it so; pairs with
- * `kvmMmuInvalidateEnd`: a page table change that the lookup missed moves the sequence, or is still in progress, when
- * the caller asks under the lock. The two checks here may be wrong; they only save work. Held: SRCU.
+ * Finds the page behind a fault, outside `mmu_lock` (kernel `kvm_mmu_faultin_pfn`). The sequence is read
+ * before the lookup and the barrier keeps it so; pairs with `kvmMmuInvalidateEnd`: a page table change that
+ * the lookup missed moves the sequence, or is still in progress, when the caller asks under the lock. The two
+ * checks here may be wrong; they only save work. Held: SRCU.
  */
 export function kvmMmuFaultinPfn(
   memslots: Memslots,

@@ -7,8 +7,9 @@ import { gfnToHvaMemslot } from "../slot/slot-hva.js";
 import type { PrimaryMmu } from "./primary-mmu.js";
 
 /**
- * Highest level at which `gfn` may be mapped now (kernel `kvm_mmu_max_mapping_level`): the first from `maxLevel` down that the slot allows, and not
- * higher than the owner's own mapping. Held: `mmu_lock` in any mode, after the invalidation check.
+ * Highest level at which `gfn` may be mapped now (kernel `kvm_mmu_max_mapping_level`): the first from
+ * `maxLevel` down that the slot allows, and not higher than the owner's own mapping. Held: `mmu_lock` in any
+ * mode, after the invalidation check.
  *
  * @param maxLevel 1 … 3
  */

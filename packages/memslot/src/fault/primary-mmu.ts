@@ -6,7 +6,9 @@ import type { Hva } from "../address/hva.js";
 export interface HvaToPfnRequest {
   /** The access is a write: the mapping must be writable, and is made so (`FOLL_WRITE`). */
   readonly write: boolean;
-  /** For a read: whether a mapping that is, or by a second quick lookup proves, writable is reported as such. */
+  /**
+   * For a read: whether a mapping that is, or by a second quick lookup proves, writable is reported as such.
+   */
   readonly allowWritable: boolean;
   /** Answer `needs-io` instead of waiting for I/O (`FOLL_NOWAIT`). */
   readonly noWait: boolean;
@@ -30,8 +32,9 @@ export interface PrimaryMmu {
   /** `hva_to_pfn`: faults the page in if necessary. Sleeps unless `noWait`. Held: SRCU; never `mmu_lock`. */
   hvaToPfn(cpu: Cpu, hva: Hva, request: HvaToPfnRequest): HvaToPfnResult;
   /**
-   * `host_pfn_mapping_level`: level of the present leaf at `hva`, 1 … 3, and 1 if there is none. Walks without a lock, reading
-   * each entry once. Held: SRCU, and an invalidation check that will still be made or `mmu_lock`.
+   * `host_pfn_mapping_level`: level of the present leaf at `hva`, 1 … 3, and 1 if there is none. Walks
+   * without a lock, reading each entry once. Held: SRCU, and an invalidation check that will still be made or
+   * `mmu_lock`.
    */
   hostPfnMappingLevel(cpu: Cpu, hva: Hva): PgLevel;
   /** Returns the reference that `hvaToPfn` took. */

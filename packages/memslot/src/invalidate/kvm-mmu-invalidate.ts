@@ -18,8 +18,8 @@ export function mmuInvalidateInProgress(memslots: Memslots, cpu: Cpu): number {
 }
 
 /**
- * Opens an invalidation (kernel `kvm_mmu_invalidate_start`, before 7.3 `…_begin`). The first one that is open resets the hull.
- * Held: `mmu_lock` for write, so that faults see the count and the hull change as one.
+ * Opens an invalidation (kernel `kvm_mmu_invalidate_start`, before 7.3 `…_begin`). The first one that is open
+ * resets the hull. Held: `mmu_lock` for write, so that faults see the count and the hull change as one.
  */
 export function kvmMmuInvalidateStart(memslots: Memslots, cpu: Cpu): void {
   cpu.lockdep.assertHeld(memslots.locks.mmuLock, "write");
@@ -32,8 +32,9 @@ export function kvmMmuInvalidateStart(memslots: Memslots, cpu: Cpu): void {
 }
 
 /**
- * Widens the hull of the open invalidations to [`start`, `end`) (kernel `kvm_mmu_invalidate_range_add`). It shrinks only when all are closed.
- * Outside an invalidation it warns and does nothing. Held: `mmu_lock` for write.
+ * Widens the hull of the open invalidations to [`start`, `end`) (kernel `kvm_mmu_invalidate_range_add`). It
+ * shrinks only when all are closed. Outside an invalidation it warns and does nothing. Held: `mmu_lock` for
+ * write.
  */
 export function kvmMmuInvalidateRangeAdd(memslots: Memslots, cpu: Cpu, start: Gfn, end: Gfn): void {
   cpu.lockdep.assertHeld(memslots.locks.mmuLock, "write");
@@ -46,15 +47,16 @@ export function kvmMmuInvalidateRangeAdd(memslots: Memslots, cpu: Cpu, start: Gf
   const oldStart = cpu.readOnce(startWord);
   const oldEnd = cpu.readOnce(endWord);
   const isFirst = oldStart === INVALID_GFN_WORD;
-  // A lockless pre-check may read one word before and one after: it may err, and is made again under the lock.
+  // A lockless pre-check may read one word before and one after: it may err, and is made again under the
+  // lock.
   if (isFirst || BigInt(start) < oldStart) cpu.writeOnce(startWord, BigInt(start));
   if (isFirst || BigInt(end) > oldEnd) cpu.writeOnce(endWord, BigInt(end));
 }
 
 /**
- * Closes an invalidation (kernel `kvm_mmu_invalidate_end`). The barrier makes the new sequence number visible before the count drops: it pairs with
- * the read barrier between a fault's reads, so a fault that finds nothing in progress finds the sequence
- * changed. Held: `mmu_lock` for write.
+ * Closes an invalidation (kernel `kvm_mmu_invalidate_end`). The barrier makes the new sequence number visible
+ * before the count drops: it pairs with the read barrier between a fault's reads, so a fault that finds
+ * nothing in progress finds the sequence changed. Held: `mmu_lock` for write.
  *
  * @throws UnbalancedInvalidationError if none is open.
  */

@@ -8,8 +8,9 @@ import {
 import { INVALID_GFN_WORD, mmuInvalidateInProgress } from "./kvm-mmu-invalidate.js";
 
 /**
- * Whether any invalidation is in progress or ended since `mmuSeq` was read (kernel `mmu_invalidate_retry`). The barrier pairs with
- * the one in `kvmMmuInvalidateEnd`: an invalidation that is no longer in progress has moved the sequence.
+ * Whether any invalidation is in progress or ended since `mmuSeq` was read (kernel `mmu_invalidate_retry`).
+ * The barrier pairs with the one in `kvmMmuInvalidateEnd`: an invalidation that is no longer in progress has
+ * moved the sequence.
  */
 export function mmuInvalidateRetry(memslots: Memslots, cpu: Cpu, mmuSeq: bigint): boolean {
   if (mmuInvalidateInProgress(memslots, cpu) !== 0) return true;
@@ -18,8 +19,9 @@ export function mmuInvalidateRetry(memslots: Memslots, cpu: Cpu, mmuSeq: bigint)
 }
 
 /**
- * Whether a page looked up after `mmuSeq` was read must not be mapped at `gfn` (kernel `mmu_invalidate_retry_gfn`): an invalidation in
- * progress covers it, or one has ended since. Decides. Held: `mmu_lock` in any mode, until the mapping is installed.
+ * Whether a page looked up after `mmuSeq` was read must not be mapped at `gfn` (kernel
+ * `mmu_invalidate_retry_gfn`): an invalidation in progress covers it, or one has ended since. Decides. Held:
+ * `mmu_lock` in any mode, until the mapping is installed.
  */
 export function mmuInvalidateRetryGfn(memslots: Memslots, cpu: Cpu, mmuSeq: bigint, gfn: Gfn): boolean {
   cpu.lockdep.assertHeld(memslots.locks.mmuLock, "any");
@@ -36,8 +38,9 @@ export function mmuInvalidateRetryGfn(memslots: Memslots, cpu: Cpu, mmuSeq: bigi
 }
 
 /**
- * The same without a lock (kernel `mmu_invalidate_retry_gfn_unsafe`): saves a useless lookup or lock, and may be wrong both ways, because the words it
- * reads change one by one. Never a substitute for `mmuInvalidateRetryGfn`.
+ * The same without a lock (kernel `mmu_invalidate_retry_gfn_unsafe`): saves a useless lookup or lock, and may
+ * be wrong both ways, because the words it reads change one by one. Never a substitute for
+ * `mmuInvalidateRetryGfn`.
  */
 export function mmuInvalidateRetryGfnUnsafe(memslots: Memslots, cpu: Cpu, mmuSeq: bigint, gfn: Gfn): boolean {
   if (mmuInvalidateInProgress(memslots, cpu) !== 0) {

@@ -5,7 +5,10 @@ import { type SlotSet, setGfnRoot, setNodeIdx } from "../set/slot-set.js";
 import { nodeWord } from "../set/slot-tree.js";
 import { NULL_SLOT, type Slot, slotBaseGfn, slotNpages } from "../slot/slot.js";
 
-/** The slot with the lowest first gfn whose end lies behind `gfn`. Slots do not overlap, so ends are in the same order. */
+/**
+ * The slot with the lowest first gfn whose end lies behind `gfn`. Slots do not overlap, so ends are in the
+ * same order.
+ */
 function firstSlotEndingAfter(cpu: Cpu, set: SlotSet, gfn: Gfn): Slot {
   const nodeIdx = setNodeIdx(cpu, set);
   let found = NULL_SLOT;
@@ -19,8 +22,8 @@ function firstSlotEndingAfter(cpu: Cpu, set: SlotSet, gfn: Gfn): Slot {
 }
 
 /**
- * First slot of the set that overlaps [`start`, `end`), by gfn, or `NULL_SLOT` (kernel `kvm_memslot_iter_start`). With
- * `kvmMemslotIterNext` the loop of `kvm_for_each_memslot_in_gfn_range`:
+ * First slot of the set that overlaps [`start`, `end`), by gfn, or `NULL_SLOT` (kernel
+ * `kvm_memslot_iter_start`). With `kvmMemslotIterNext` the loop of `kvm_for_each_memslot_in_gfn_range`:
  *
  * `for (let slot = kvmMemslotIterStart(…); slot !== NULL_SLOT; slot = kvmMemslotIterNext(…))`
  */

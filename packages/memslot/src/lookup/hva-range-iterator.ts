@@ -8,9 +8,9 @@ import { NULL_SLOT, type Slot, slotUserspaceAddr } from "../slot/slot.js";
 import { slotUserspaceEnd } from "../slot/slot-hva.js";
 
 /**
- * First slot below `root`, in the order of the tree, that comes after `after` (all do if it is `NULL_SLOT`) and intersects
- * [`start`, `last`]. Prunes by the highest end below a node and by its start; the pruned search and the search
- * for `after` each follow one path, so a step costs the depth of the tree.
+ * First slot below `root`, in the order of the tree, that comes after `after` (all do if it is `NULL_SLOT`)
+ * and intersects [`start`, `last`]. Prunes by the highest end below a node and by its start; the pruned
+ * search and the search for `after` each follow one path, so a step costs the depth of the tree.
  */
 function firstIntersecting(cpu: Cpu, root: Slot, nodeIdx: number, after: Slot, start: Hva, last: Hva): Slot {
   let slot = root;
@@ -28,8 +28,9 @@ function firstIntersecting(cpu: Cpu, root: Slot, nodeIdx: number, after: Slot, s
 }
 
 /**
- * First slot of the set, in order of hva, that intersects [`start`, `last`] (both inclusive), or `NULL_SLOT` (kernel
- * `interval_tree_iter_first`). With `hvaRangeIterNext` the loop of `kvm_for_each_memslot_in_hva_range`.
+ * First slot of the set, in order of hva, that intersects [`start`, `last`] (both inclusive), or `NULL_SLOT`
+ * (kernel `interval_tree_iter_first`). With `hvaRangeIterNext` the loop of
+ * `kvm_for_each_memslot_in_hva_range`.
  */
 export function hvaRangeIterFirst(cpu: Cpu, set: SlotSet, start: Hva, last: Hva): Slot {
   return firstIntersecting(cpu, setHvaRoot(cpu, set), setNodeIdx(cpu, set), NULL_SLOT, start, last);

@@ -12,8 +12,9 @@ const CACHE_GENERATION = 0;
 const CACHE_SLOT = 8;
 
 /**
- * The slot that contains `gfn`, through a cache that belongs to one vCPU (kernel `kvm_vcpu_gfn_to_memslot`). A cache from another generation is dropped,
- * so a slot that was freed is never followed; the VM-wide cache is left alone.
+ * The slot that contains `gfn`, through a cache that belongs to one vCPU (kernel `kvm_vcpu_gfn_to_memslot`).
+ * A cache from another generation is dropped, so a slot that was freed is never followed; the VM-wide cache
+ * is left alone.
  *
  * @param cache address of `VCPU_MEMSLOT_CACHE_BYTES`, used by one vCPU only
  * @param asId 1 if the vCPU is in system management mode, else 0

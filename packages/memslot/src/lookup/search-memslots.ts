@@ -5,7 +5,9 @@ import { SET_LAST_USED_SLOT, type SlotSet, setGfnRoot, setNodeIdx } from "../set
 import { nodeWord } from "../set/slot-tree.js";
 import { NULL_SLOT, type Slot, slotBaseGfn, slotContains, slotNpages } from "../slot/slot.js";
 
-/** The set's slot that contains `gfn`, or `NULL_SLOT` (kernel `search_memslots`): one descent of the gfn tree. */
+/**
+ * The set's slot that contains `gfn`, or `NULL_SLOT` (kernel `search_memslots`): one descent of the gfn tree.
+ */
 export function searchMemslots(cpu: Cpu, set: SlotSet, gfn: Gfn): Slot {
   const nodeIdx = setNodeIdx(cpu, set);
   let slot = setGfnRoot(cpu, set);
@@ -19,8 +21,9 @@ export function searchMemslots(cpu: Cpu, set: SlotSet, gfn: Gfn): Slot {
 }
 
 /**
- * The same through the set's cache of one slot (kernel `__gfn_to_memslot`). Any reader may store into the cache at any time; all they store is slots
- * of this set, and the cache is cleaned of a slot before that is freed, when no reader is left in the set.
+ * The same through the set's cache of one slot (kernel `__gfn_to_memslot`). Any reader may store into the
+ * cache at any time; all they store is slots of this set, and the cache is cleaned of a slot before that is
+ * freed, when no reader is left in the set.
  */
 export function gfnToMemslotInSet(cpu: Cpu, set: SlotSet, gfn: Gfn): Slot {
   const cache = offset(set, SET_LAST_USED_SLOT);

@@ -7,7 +7,8 @@ import { type MemslotMachine, type MemslotsInit, resolveMemslotsInit } from "./m
 import { memslotsBytes } from "./memslots-layout.js";
 
 /**
- * Makes the memslots of a new VM: no slots, generation of an address space = its number, set 0 active (kernel `kvm_create_vm`).
+ * Makes the memslots of a new VM: no slots, generation of an address space = its number, set 0 active (kernel
+ * `kvm_create_vm`).
  *
  * @throws MemslotsInitError for an option outside its range.
  * @throws OutOfMemoryError if the arena is full.

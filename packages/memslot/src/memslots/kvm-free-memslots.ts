@@ -25,8 +25,9 @@ function emptySet(cpu: Cpu, set: SlotSet): void {
 }
 
 /**
- * Frees all slots of a VM that is being destroyed (kernel `kvm_destroy_vm`, `kvm_free_memslots`): the notifier is unregistered, no vCPU runs, nobody else uses the VM. An
- * unregister between a start and its end may have left the active count above 0; it is reset.
+ * Frees all slots of a VM that is being destroyed (kernel `kvm_destroy_vm`, `kvm_free_memslots`): the
+ * notifier is unregistered, no vCPU runs, nobody else uses the VM. An unregister between a start and its end
+ * may have left the active count above 0; it is reset.
  */
 export function kvmFreeMemslots(memslots: Memslots, cpu: Cpu): void {
   cpu.writeOnce32(offset(memslots.address, MEMSLOTS_MN_ACTIVE_INVALIDATE_COUNT), 0);

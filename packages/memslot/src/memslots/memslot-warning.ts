@@ -1,7 +1,7 @@
 /**
- * Conditions on which the kernel warns and goes on (`WARN_ON_ONCE`), in the order of their counters: an empty hva range, a
- * walk with neither handler nor `on_lock`, a lockless walk with `on_lock`, a range added outside an
- * invalidation, an invalidation that ends without a range, a fault that meets one without a range.
+ * Conditions on which the kernel warns and goes on (`WARN_ON_ONCE`), in the order of their counters: an empty
+ * hva range, a walk with neither handler nor `on_lock`, a lockless walk with `on_lock`, a range added outside
+ * an invalidation, an invalidation that ends without a range, a fault that meets one without a range.
  */
 export const MEMSLOT_WARNINGS = [
   "empty-hva-range",

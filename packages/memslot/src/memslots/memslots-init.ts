@@ -16,15 +16,23 @@ export interface MemslotsInit {
   readonly maxGfn: Gfn;
   /** Address spaces: 2 with system management mode. @default 2 */
   readonly nrAddressSpaces?: 1 | 2;
-  /** Whether guests are mapped by the TDP MMU, so that rmaps are needed only once a shadow root exists. @default true */
+  /**
+   * Whether guests are mapped by the TDP MMU, so that rmaps are needed only once a shadow root exists.
+   * @default true
+   */
   readonly tdpMmuEnabled?: boolean;
-  /** Whether the hardware walks two dimensions, so that write tracking waits for a shadow root too. @default true */
+  /**
+   * Whether the hardware walks two dimensions, so that write tracking waits for a shadow root too. @default
+   * true
+   */
   readonly tdpEnabled?: boolean;
   /** `KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE`: reading the dirty log does not clear it. @default false */
   readonly dirtyLogManualProtect?: boolean;
   /** `KVM_DIRTY_LOG_INITIALLY_SET`: bitmaps start all set. Needs manual protection. @default false */
   readonly dirtyLogInitiallySet?: boolean;
-  /** A prefetch into a slot being deleted spins like a fault (Linux 6.15) or fails (7.3). @default "EAGAIN" */
+  /**
+   * A prefetch into a slot being deleted spins like a fault (Linux 6.15) or fails (7.3). @default "EAGAIN"
+   */
   readonly prefetchIntoInvalidSlot?: "retry" | "EAGAIN";
 }
 

@@ -2,8 +2,8 @@ import { srcuBytes } from "@kvm-age/machine";
 import { SLOT_SET_BYTES } from "../set/slot-set.js";
 import { KVM_MAX_NR_ADDRESS_SPACES } from "../slot/slot-limits.js";
 
-// The slot part of `struct kvm`, as offsets from its address. What different processors write often lies in different
-// cache lines of 64 bytes.
+// The slot part of `struct kvm`, as offsets from its address. What different processors write often lies in
+// different cache lines of 64 bytes.
 
 /** Mutex. */
 export const MEMSLOTS_SLOTS_LOCK = 0;

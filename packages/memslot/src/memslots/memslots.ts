@@ -25,8 +25,9 @@ export interface MemslotsHandle {
 }
 
 /**
- * The slot part of one VM (`struct kvm`): locks, slot sets, the invalidation state. The object holds addresses and constants
- * only; every thread has its own. Lookups need a read section of `locks.srcu`, or `locks.slotsLock`.
+ * The slot part of one VM (`struct kvm`): locks, slot sets, the invalidation state. The object holds
+ * addresses and constants only; every thread has its own. Lookups need a read section of `locks.srcu`, or
+ * `locks.slotsLock`.
  */
 export class Memslots {
   readonly address: Address;
@@ -67,8 +68,8 @@ export class Memslots {
   }
 
   /**
-   * The active set of an address space (`__kvm_memslots`). The acquire pairs with the release in `kvmSwapActiveMemslots`: whoever
-   * sees the set sees its slots.
+   * The active set of an address space (`__kvm_memslots`). The acquire pairs with the release in
+   * `kvmSwapActiveMemslots`: whoever sees the set sees its slots.
    */
   kvmMemslots(cpu: Cpu, asId: number): SlotSet {
     return cpu.loadAcquire32(this.activeSetWord(asId)) as SlotSet;
@@ -101,8 +102,8 @@ export class Memslots {
   }
 
   /**
-   * Invalidations that ended so far (`mmu_invalidate_seq`). A fault reads it, then calls `cpu.smpRmb()`, then looks its page up: the barrier
-   * pairs with the one in `kvmMmuInvalidateEnd`.
+   * Invalidations that ended so far (`mmu_invalidate_seq`). A fault reads it, then calls `cpu.smpRmb()`, then
+   * looks its page up: the barrier pairs with the one in `kvmMmuInvalidateEnd`.
    */
   mmuInvalidateSeq(cpu: Cpu): bigint {
     return cpu.readOnce(offset(this.address, MEMSLOTS_MMU_INVALIDATE_SEQ));

@@ -6,7 +6,10 @@ import { MetadataCounterError } from "../errors.js";
 import type { Memslots } from "../memslots/memslots.js";
 import { type Slot, slotBaseGfn, slotLpageInfoWord, slotNpages, slotUserspaceAddr } from "../slot/slot.js";
 
-/** Bit 31 of `disallow_lpage`: private and shared attributes are mixed in the huge page (kernel `KVM_LPAGE_MIXED_FLAG`). */
+/**
+ * Bit 31 of `disallow_lpage`: private and shared attributes are mixed in the huge page (kernel
+ * `KVM_LPAGE_MIXED_FLAG`).
+ */
 export const KVM_LPAGE_MIXED_FLAG: number = 2 ** 31;
 
 /** Levels that have an array of `disallow_lpage`. */
@@ -25,8 +28,8 @@ export function lpageInfoSlot(cpu: Cpu, slot: Slot, gfn: Gfn, level: PgLevel): A
 }
 
 /**
- * Whether `gfn` must not be mapped by a huge page of `level`, 2 or 3. Without `mmu_lock` the answer may be out of date; a mapping made by it is
- * split again by whoever raised the counter, under the lock.
+ * Whether `gfn` must not be mapped by a huge page of `level`, 2 or 3. Without `mmu_lock` the answer may be
+ * out of date; a mapping made by it is split again by whoever raised the counter, under the lock.
  */
 export function lpageInfoDisallowed(cpu: Cpu, slot: Slot, gfn: Gfn, level: PgLevel): boolean {
   return cpu.readOnce32(lpageInfoSlot(cpu, slot, gfn, level)) !== 0;
@@ -44,7 +47,8 @@ function updateDisallowLpage(cpu: Cpu, slot: Slot, gfn: Gfn, level: PgLevel, add
 }
 
 /**
- * Something at `gfn` forbids huge pages around it: +1 on both levels (kernel `kvm_mmu_gfn_disallow_lpage`). Held: `mmu_lock` for write.
+ * Something at `gfn` forbids huge pages around it: +1 on both levels (kernel `kvm_mmu_gfn_disallow_lpage`).
+ * Held: `mmu_lock` for write.
  *
  * @throws MetadataCounterError if the counter would overflow.
  */

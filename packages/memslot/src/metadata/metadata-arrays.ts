@@ -5,8 +5,9 @@ import type { MemslotMachine } from "../memslots/memslots-init.js";
 const SMALL_ARRAY_BYTES = [32, 256, 1024] as const;
 
 /**
- * Zeroed arrays for slot metadata (the kernel's `kvcalloc`): small ones from slabs, so that a slot of one page does not cost a frame
- * for each array, large ones as spans. The size is not stored; whoever frees an array knows it.
+ * Zeroed arrays for slot metadata (the kernel's `kvcalloc`): small ones from slabs, so that a slot of one
+ * page does not cost a frame for each array, large ones as spans. The size is not stored; whoever frees an
+ * array knows it.
  */
 export class MetadataArrays {
   constructor(

@@ -17,9 +17,9 @@ function allocateForAllSlots(memslots: Memslots, cpu: Cpu): void {
 }
 
 /**
- * Gives every slot its rmap heads and write-tracking counters before the first shadow root (kernel `mmu_first_shadow_root_alloc`). The release publishes the
- * arrays with the flag; slots made from then on have them from the start, because they ask under `slots_arch_lock`.
- * Held: SRCU, no spinning lock.
+ * Gives every slot its rmap heads and write-tracking counters before the first shadow root (kernel
+ * `mmu_first_shadow_root_alloc`). The release publishes the arrays with the flag; slots made from then on
+ * have them from the start, because they ask under `slots_arch_lock`. Held: SRCU, no spinning lock.
  *
  * @throws MemslotError ENOMEM; the arrays made so far stay, and another call goes on from there.
  */

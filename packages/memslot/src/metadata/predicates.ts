@@ -3,8 +3,8 @@ import type { Memslots } from "../memslots/memslots.js";
 import { MEMSLOTS_SHADOW_ROOT_ALLOCATED } from "../memslots/memslots-layout.js";
 
 /**
- * Whether a shadow root was ever allocated (kernel `kvm_shadow_root_allocated`). The acquire pairs with the release in
- * `mmuFirstShadowRootAlloc`: true means that every slot's arrays are there.
+ * Whether a shadow root was ever allocated (kernel `kvm_shadow_root_allocated`). The acquire pairs with the
+ * release in `mmuFirstShadowRootAlloc`: true means that every slot's arrays are there.
  */
 export function kvmShadowRootAllocated(memslots: Memslots, cpu: Cpu): boolean {
   return cpu.loadAcquire32(offset(memslots.address, MEMSLOTS_SHADOW_ROOT_ALLOCATED)) !== 0;

@@ -19,7 +19,8 @@ export function slotRmapHeads(cpu: Cpu, slot: Slot, level: PgLevel): number {
 }
 
 /**
- * Address of the rmap head of `gfn` at `level` (kernel `gfn_to_rmap`): a 64-bit word whose meaning belongs to the shadow MMU.
+ * Address of the rmap head of `gfn` at `level` (kernel `gfn_to_rmap`): a 64-bit word whose meaning belongs to
+ * the shadow MMU.
  *
  * @param gfn in the slot
  * @param level 1 … 3

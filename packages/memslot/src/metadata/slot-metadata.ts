@@ -7,8 +7,9 @@ import { memslotRmapAlloc, memslotRmapFree } from "./rmap-arrays.js";
 import { kvmPageTrackFreeMemslot, kvmPageTrackWriteTrackingAlloc } from "./write-track.js";
 
 /**
- * Allocates the arrays that a new slot needs now (kernel `kvm_alloc_memslot_metadata`). Held: `slots_arch_lock`, so that the predicates
- * cannot become true between the question and the publication of the slot.
+ * Allocates the arrays that a new slot needs now (kernel `kvm_alloc_memslot_metadata`). Held:
+ * `slots_arch_lock`, so that the predicates cannot become true between the question and the publication of
+ * the slot.
  *
  * @throws OutOfMemoryError; nothing stays allocated.
  */

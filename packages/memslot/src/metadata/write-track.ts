@@ -43,14 +43,16 @@ function updateGfnWriteTrack(cpu: Cpu, slot: Slot, gfn: Gfn, addend: 1 | -1): vo
     throw new MetadataCounterError("gfn_write_track", gfn, count, WRITE_TRACK_MAX);
   }
   const index = gfn - slotBaseGfn(cpu, slot);
-  // `count` stays in its half, so nothing carries into the other page's. A lockless reader sees it before or after.
+  // `count` stays in its half, so nothing carries into the other page's. A lockless reader sees it before or
+  // after.
   const unit = index % 2 === 0 ? addend : addend * 65536;
   cpu.fetchAdd32(offset(array, Math.floor(index / 2) * 4), unit, "relaxed");
 }
 
 /**
- * Tracks writes to `gfn` once more and forbids huge pages around it (kernel `__kvm_write_track_add_gfn`, without its last step: the caller
- * write-protects the gfn in its MMUs). Held: `mmu_lock` for write, and `slots_lock` or SRCU.
+ * Tracks writes to `gfn` once more and forbids huge pages around it (kernel `__kvm_write_track_add_gfn`,
+ * without its last step: the caller write-protects the gfn in its MMUs). Held: `mmu_lock` for write, and
+ * `slots_lock` or SRCU.
  *
  * @throws MissingMetadataError if the slot has no counters.
  * @throws MetadataCounterError if the counter would overflow.
@@ -75,8 +77,8 @@ function assertTrackLocks(memslots: Memslots, cpu: Cpu): void {
 }
 
 /**
- * Whether writes to `gfn` must be caught (kernel `kvm_gfn_is_write_tracked`): tracked in `slot`, or in the slot that has the same gfn in
- * the other address space.
+ * Whether writes to `gfn` must be caught (kernel `kvm_gfn_is_write_tracked`): tracked in `slot`, or in the
+ * slot that has the same gfn in the other address space.
  *
  * @param slot the slot of `gfn`, or `NULL_SLOT`
  */

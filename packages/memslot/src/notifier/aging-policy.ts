@@ -1,13 +1,13 @@
 /** How the three aging notifiers walk. Fixed for a VM. */
 export interface AgingPolicy {
   /**
-   * True: handlers run under SRCU alone (`CONFIG_KVM_MMU_LOCKLESS_AGING`, Linux 6.15). False: under `mmu_lock` for write, as before
-   * the series.
+   * True: handlers run under SRCU alone (`CONFIG_KVM_MMU_LOCKLESS_AGING`, Linux 6.15). False: under
+   * `mmu_lock` for write, as before the series.
    */
   readonly lockless: boolean;
   /**
-   * Whether `clear_flush_young` flushes all TLBs when it found a young page: true up to Linux 6.12, false with
-   * `CONFIG_KVM_ELIDE_TLB_FLUSH_IF_YOUNG`.
+   * Whether `clear_flush_young` flushes all TLBs when it found a young page: true up to Linux 6.12, false
+   * with `CONFIG_KVM_ELIDE_TLB_FLUSH_IF_YOUNG`.
    */
   readonly flushIfYoung: boolean;
 }

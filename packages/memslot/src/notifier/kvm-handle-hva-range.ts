@@ -87,12 +87,13 @@ function walk(memslots: Memslots, cpu: Cpu, mmu: SecondaryMmu, range: KvmMmuNoti
 }
 
 /**
- * Calls the handler for every slot, in every address space, that an hva range touches (kernel `kvm_handle_hva_range`; series patch 2
- * for `lockless`). Runs in a read section of `kvm->srcu`. Unless lockless, `mmu_lock` is held for write from the first
- * slot to the flush; it is not touched if no slot intersects.
+ * Calls the handler for every slot, in every address space, that an hva range touches (kernel
+ * `kvm_handle_hva_range`; series patch 2 for `lockless`). Runs in a read section of `kvm->srcu`. Unless
+ * lockless, `mmu_lock` is held for write from the first slot to the flush; it is not touched if no slot
+ * intersects.
  *
- * An empty range, a range without handler and `onLock`, and a lockless one with `onLock` are refused: counted as
- * a warning, nothing called.
+ * An empty range, a range without handler and `onLock`, and a lockless one with `onLock` are refused: counted
+ * as a warning, nothing called.
  */
 export function kvmHandleHvaRange(
   memslots: Memslots,

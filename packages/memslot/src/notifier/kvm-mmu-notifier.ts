@@ -25,8 +25,9 @@ export interface MmuNotifierRange {
 type GfnHandler = (cpu: Cpu, range: KvmGfnRange) => boolean;
 
 /**
- * The VM's subscription to changes of its owner's page tables (kernel `kvm_mmu_notifier_ops`). The primary MMU calls it in the context of the
- * thread that makes the change; the three aging calls may come under a host page-table lock, invalidations never do.
+ * The VM's subscription to changes of its owner's page tables (kernel `kvm_mmu_notifier_ops`). The primary
+ * MMU calls it in the context of the thread that makes the change; the three aging calls may come under a
+ * host page-table lock, invalidations never do.
  */
 export class KvmMmuNotifier {
   private readonly age: GfnHandler;
@@ -51,11 +52,11 @@ export class KvmMmuNotifier {
   }
 
   /**
-   * Before the primary MMU changes [start, end): removes KVM's mappings and flushes, and keeps faults from making new ones until
-   * `invalidateRangeEnd` (kernel `kvm_mmu_notifier_invalidate_range_start`).
+   * Before the primary MMU changes [start, end): removes KVM's mappings and flushes, and keeps faults from
+   * making new ones until `invalidateRangeEnd` (kernel `kvm_mmu_notifier_invalidate_range_start`).
    *
-   * The active count goes up before slots are looked up, so that no set is swapped until the matching end: both see the same
-   * slots, and `in_progress` stays balanced.
+   * The active count goes up before slots are looked up, so that no set is swapped until the matching end:
+   * both see the same slots, and `in_progress` stays balanced.
    */
   invalidateRangeStart(cpu: Cpu, range: MmuNotifierRange): void {
     const { start, end, blockable } = range;
@@ -73,7 +74,8 @@ export class KvmMmuNotifier {
   }
 
   /**
-   * After the change (kernel `kvm_mmu_notifier_invalidate_range_end`). The last one lets a waiting set swap go on.
+   * After the change (kernel `kvm_mmu_notifier_invalidate_range_end`). The last one lets a waiting set swap
+   * go on.
    *
    * @throws UnbalancedInvalidationError without a matching start.
    */
@@ -90,7 +92,10 @@ export class KvmMmuNotifier {
     this.addToActiveCount(cpu, -1);
   }
 
-  /** Clears Accessed for a page about to be reclaimed; whether it was set (`kvm_mmu_notifier_clear_flush_young`). */
+  /**
+   * Clears Accessed for a page about to be reclaimed; whether it was set
+   * (`kvm_mmu_notifier_clear_flush_young`).
+   */
   clearFlushYoung(cpu: Cpu, start: Hva, end: Hva): boolean {
     if (cpu.tracing) cpu.trace({ name: "kvm_age_hva", fields: { start, end } });
     return this.ageHvaRange(cpu, start, end, this.age, this.policy.flushIfYoung);

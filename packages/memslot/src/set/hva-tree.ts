@@ -6,8 +6,8 @@ import { NODE_HVA_LEFT, NODE_HVA_RIGHT, NODE_HVA_SUBTREE_END } from "./slot-node
 import { nodeWord, type TreeKind } from "./slot-tree.js";
 
 /**
- * The interval tree by hva: ordered by start, then by id, because any number of slots may begin at one hva; each node knows the
- * highest end below it.
+ * The interval tree by hva: ordered by start, then by id, because any number of slots may begin at one hva;
+ * each node knows the highest end below it.
  */
 export const HVA_TREE: TreeKind = {
   name: "hva tree",

@@ -27,8 +27,9 @@ function replaceInTree(
 }
 
 /**
- * Replaces `old` by `fresh` in the three indexes of an inactive set (kernel `kvm_replace_memslot`); either may be `NULL_SLOT`. No reader
- * uses the set: the previous swap waited for those who did. A lookup cache that points at `old` is redirected.
+ * Replaces `old` by `fresh` in the three indexes of an inactive set (kernel `kvm_replace_memslot`); either
+ * may be `NULL_SLOT`. No reader uses the set: the previous swap waited for those who did. A lookup cache that
+ * points at `old` is redirected.
  *
  * @throws SlotNotInSetError if `old` is not in the set.
  */

@@ -2,8 +2,8 @@ import { type Address, type Cpu, offset } from "@kvm-age/machine";
 import { NULL_SLOT, SLOT_NODE_BYTES, SLOT_NODES, type Slot, slotId } from "../slot/slot.js";
 
 /**
- * What makes a treap of slots a particular index: where a node keeps its links, how nodes are ordered and what is summarised
- * upwards.
+ * What makes a treap of slots a particular index: where a node keeps its links, how nodes are ordered and
+ * what is summarised upwards.
  */
 export interface TreeKind {
   /** Name for messages. */
@@ -22,8 +22,9 @@ export function nodeWord(slot: Slot, nodeIdx: number, word: number): Address {
 }
 
 /**
- * Priority of a slot in the heap order: its id, scrambled by a bijection on 32 bits (the finalizer of MurmurHash3), so that no two
- * slots are equal and the tree's shape depends on nothing but its contents. Expected depth is logarithmic.
+ * Priority of a slot in the heap order: its id, scrambled by a bijection on 32 bits (the finalizer of
+ * MurmurHash3), so that no two slots are equal and the tree's shape depends on nothing but its contents.
+ * Expected depth is logarithmic.
  */
 export function slotPriority(cpu: Cpu, slot: Slot): number {
   let hash = slotId(cpu, slot) + 1;
@@ -33,8 +34,8 @@ export function slotPriority(cpu: Cpu, slot: Slot): number {
 }
 
 /**
- * Edits one treap of a set that no reader can reach. Plain accesses: the swap publishes the result. Links are read through `cpu` like
- * everything else, so an edit is as deterministic as any operation.
+ * Edits one treap of a set that no reader can reach. Plain accesses: the swap publishes the result. Links are
+ * read through `cpu` like everything else, so an edit is as deterministic as any operation.
  */
 export class TreeEdit {
   constructor(

@@ -22,8 +22,8 @@ export function slotUserspaceEnd(cpu: Cpu, slot: Slot): Hva {
 }
 
 /**
- * Host virtual address for an access to `gfn` (kernel `__gfn_to_hva_many`): `KVM_HVA_ERR_BAD` without a slot or for one that is
- * being deleted or moved, `KVM_HVA_ERR_RO_BAD` for a write to a read-only slot.
+ * Host virtual address for an access to `gfn` (kernel `__gfn_to_hva_many`): `KVM_HVA_ERR_BAD` without a slot
+ * or for one that is being deleted or moved, `KVM_HVA_ERR_RO_BAD` for a write to a read-only slot.
  */
 export function gfnToHva(cpu: Cpu, slot: Slot, gfn: Gfn, write: boolean): Hva {
   if (slot === NULL_SLOT) return KVM_HVA_ERR_BAD;

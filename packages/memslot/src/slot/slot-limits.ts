@@ -12,5 +12,7 @@ export const APIC_ACCESS_PAGE_PRIVATE_MEMSLOT: number = KVM_USER_MEM_SLOTS + 1;
 export const IDENTITY_PAGETABLE_PRIVATE_MEMSLOT: number = KVM_USER_MEM_SLOTS + 2;
 /** Pages of one slot at most: 2^31 - 1 (kernel `KVM_MEM_MAX_NR_PAGES`). */
 export const KVM_MEM_MAX_NR_PAGES: number = 2 ** 31 - 1;
-/** Address spaces at most: 0 is normal memory, 1 system management mode (kernel `KVM_MAX_NR_ADDRESS_SPACES`). */
+/**
+ * Address spaces at most: 0 is normal memory, 1 system management mode (kernel `KVM_MAX_NR_ADDRESS_SPACES`).
+ */
 export const KVM_MAX_NR_ADDRESS_SPACES = 2;

@@ -7,9 +7,9 @@ import { KVM_MEM_LOG_DIRTY_PAGES, KVM_MEMSLOT_INVALID } from "./slot-flags.js";
 declare const slotBrand: unique symbol;
 
 /**
- * Address of a `struct kvm_memory_slot` in the arena. Everything but the metadata array pointers is written before the slot is
- * published and never again: a change makes a new slot. Valid while `kvm->srcu` is read-held or
- * `kvm->slots_lock` is held.
+ * Address of a `struct kvm_memory_slot` in the arena. Everything but the metadata array pointers is written
+ * before the slot is published and never again: a change makes a new slot. Valid while `kvm->srcu` is
+ * read-held or `kvm->slots_lock` is held.
  */
 export type Slot = Address & { readonly [slotBrand]: never };
 
@@ -146,7 +146,9 @@ export function readSlotFields(cpu: Cpu, slot: Slot): SlotFields {
   };
 }
 
-/** Copies the arch part (pointers to the metadata arrays) from one slot to another, under `slots_arch_lock`. */
+/**
+ * Copies the arch part (pointers to the metadata arrays) from one slot to another, under `slots_arch_lock`.
+ */
 export function copySlotArch(cpu: Cpu, from: Slot, to: Slot): void {
   for (let word = SLOT_RMAP; word <= SLOT_GFN_WRITE_TRACK; word += 4) {
     cpu.writeOnce32(offset(to, word), cpu.readOnce32(offset(from, word)));

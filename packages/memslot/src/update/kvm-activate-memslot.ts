@@ -15,8 +15,8 @@ import { KVM_MEMSLOT_INVALID } from "../slot/slot-flags.js";
 import { kvmSwapActiveMemslots } from "./kvm-swap-active-memslots.js";
 
 /**
- * Publishes the edited set, then makes the same change in the other one (kernel `kvm_activate_memslot`): afterwards both hold the same slots. Held:
- * `slots_lock`, and `slots_arch_lock`, which it releases.
+ * Publishes the edited set, then makes the same change in the other one (kernel `kvm_activate_memslot`):
+ * afterwards both hold the same slots. Held: `slots_lock`, and `slots_arch_lock`, which it releases.
  */
 export function kvmActivateMemslot(
   memslots: Memslots,
@@ -31,10 +31,12 @@ export function kvmActivateMemslot(
 }
 
 /**
- * Replaces `old` by a copy with the INVALID flag and removes all its mappings (kernel `kvm_invalidate_memslot`). From the swap on, faults on its gfns
- * retry. `old` stays in the inactive set, for a failed change to come back to.
+ * Replaces `old` by a copy with the INVALID flag and removes all its mappings (kernel
+ * `kvm_invalidate_memslot`). From the swap on, faults on its gfns retry. `old` stays in the inactive set, for
+ * a failed change to come back to.
  *
- * Held: `slots_lock`, and `slots_arch_lock`, which is let go meanwhile: rmap arrays may be added to the copy, and `old` gets them back.
+ * Held: `slots_lock`, and `slots_arch_lock`, which is let go meanwhile: rmap arrays may be added to the copy,
+ * and `old` gets them back.
  */
 export function kvmInvalidateMemslot(
   memslots: Memslots,

@@ -88,7 +88,10 @@ function freeOld(memslots: Memslots, cpu: Cpu, old: Slot, fresh: Slot, kind: Kvm
   memslots.slotSlab.free(cpu, old);
 }
 
-/** The change is active: adjusts the VM's totals, tells the MMUs, frees the old slot (kernel `kvm_commit_memory_region`). Held: `slots_lock`. */
+/**
+ * The change is active: adjusts the VM's totals, tells the MMUs, frees the old slot (kernel
+ * `kvm_commit_memory_region`). Held: `slots_lock`.
+ */
 export function kvmCommitMemoryRegion(
   memslots: Memslots,
   cpu: Cpu,

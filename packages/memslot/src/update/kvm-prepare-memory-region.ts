@@ -45,8 +45,8 @@ function archPrepare(memslots: Memslots, cpu: Cpu, old: Slot, fresh: Slot, kind:
 }
 
 /**
- * Gives the new slot what it owns: bitmap and metadata (kernel `kvm_prepare_memory_region`); a delete needs nothing. Held:
- * `slots_lock`, `slots_arch_lock`.
+ * Gives the new slot what it owns: bitmap and metadata (kernel `kvm_prepare_memory_region`); a delete needs
+ * nothing. Held: `slots_lock`, `slots_arch_lock`.
  *
  * @throws MemslotError EINVAL or ENOMEM; nothing that was allocated here stays.
  */

@@ -35,10 +35,11 @@ function setMemoryRegionLocked(
 }
 
 /**
- * `KVM_SET_USER_MEMORY_REGION`: creates, deletes (size 0), moves a slot or changes its flags. Sleeps: it waits for open invalidations to end and for SRCU readers
- * to leave. Not from inside an SRCU read section.
+ * `KVM_SET_USER_MEMORY_REGION`: creates, deletes (size 0), moves a slot or changes its flags. Sleeps: it
+ * waits for open invalidations to end and for SRCU readers to leave. Not from inside an SRCU read section.
  *
- * @throws MemslotError EINVAL, EEXIST, EIO or ENOMEM, in the kernel's order of checks; the slots are as before.
+ * @throws MemslotError EINVAL, EEXIST, EIO or ENOMEM, in the kernel's order of checks;
+ *   the slots are as before.
  */
 export function kvmSetMemoryRegion(
   memslots: Memslots,
@@ -54,8 +55,8 @@ export function kvmSetMemoryRegion(
 }
 
 /**
- * Creates (or with size 0 deletes) one of KVM's own slots in every address space (kernel `__x86_set_memory_region`, 7.3 `kvm_set_internal_memslot`). The memory
- * at `userspaceAddr` is the caller's.
+ * Creates (or with size 0 deletes) one of KVM's own slots in every address space (kernel
+ * `__x86_set_memory_region`, 7.3 `kvm_set_internal_memslot`). The memory at `userspaceAddr` is the caller's.
  *
  * @param id 32764 … 32766
  * @throws MemslotError as `kvmSetMemoryRegion`; address spaces before the failing one keep the slot.

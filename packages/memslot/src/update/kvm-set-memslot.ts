@@ -33,7 +33,10 @@ function invalidateIfNeeded(memslots: Memslots, cpu: Cpu, mmu: SecondaryMmu, cha
   return invalid;
 }
 
-/** Undoes `invalidateIfNeeded`: the old slot, which the inactive set still has, comes back. Releases `slots_arch_lock`. */
+/**
+ * Undoes `invalidateIfNeeded`: the old slot, which the inactive set still has, comes back. Releases
+ * `slots_arch_lock`.
+ */
 function restoreOld(
   memslots: Memslots,
   cpu: Cpu,
@@ -50,8 +53,8 @@ function restoreOld(
 }
 
 /**
- * Carries a checked change out (kernel `kvm_set_memslot`). Each kind replaces in the inactive set, swaps, and replaces in the other; a delete or move has done
- * so once before, with the INVALID copy. Held: `slots_lock`.
+ * Carries a checked change out (kernel `kvm_set_memslot`). Each kind replaces in the inactive set, swaps, and
+ * replaces in the other; a delete or move has done so once before, with the INVALID copy. Held: `slots_lock`.
  *
  * @param fresh the new slot, `NULL_SLOT` for a delete
  * @throws MemslotError EINVAL or ENOMEM; the old state is back, `fresh` is the caller's to free.

@@ -6,8 +6,9 @@ import type { SecondaryMmu } from "../notifier/secondary-mmu.js";
 import { SET_GENERATION } from "../set/slot-set.js";
 
 /**
- * Takes `mn_invalidate_lock` at a moment when no notifier invalidation is between start and end. Sleeps outside the lock; the count is read again
- * under it, because another invalidation may have started in between.
+ * Takes `mn_invalidate_lock` at a moment when no notifier invalidation is between start and end. Sleeps
+ * outside the lock; the count is read again under it, because another invalidation may have started in
+ * between.
  */
 function lockWithoutActiveInvalidations(memslots: Memslots, cpu: Cpu): void {
   const { mnInvalidateLock } = memslots.locks;
@@ -21,13 +22,15 @@ function lockWithoutActiveInvalidations(memslots: Memslots, cpu: Cpu): void {
 }
 
 /**
- * Makes the inactive set of an address space the active one and waits until nobody uses the other (kernel `kvm_swap_active_memslots`). While it
- * runs the generation has bit 63, so what is cached under it never matches later.
+ * Makes the inactive set of an address space the active one and waits until nobody uses the other (kernel
+ * `kvm_swap_active_memslots`). While it runs the generation has bit 63, so what is cached under it never
+ * matches later.
  *
- * An invalidation's start and end must find the same slots: the set is published only when none is open. Lockless
- * aging is not counted; the SRCU wait covers it.
+ * An invalidation's start and end must find the same slots: the set is published only when none is open.
+ * Lockless aging is not counted; the SRCU wait covers it.
  *
- * Held: `slots_lock`, and `slots_arch_lock`, which is released before the SRCU wait, since a reader may be waiting for it.
+ * Held: `slots_lock`, and `slots_arch_lock`, which is released before the SRCU wait, since a reader may be
+ * waiting for it.
  */
 export function kvmSwapActiveMemslots(memslots: Memslots, cpu: Cpu, mmu: SecondaryMmu, asId: number): void {
   const { locks } = memslots;
@@ -37,7 +40,8 @@ export function kvmSwapActiveMemslots(memslots: Memslots, cpu: Cpu, mmu: Seconda
   cpu.writeOnce(generationWord, generation | KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS);
 
   lockWithoutActiveInvalidations(memslots, cpu);
-  // Release: pairs with the acquire in `kvmMemslots`. A reader that still sees the old set finds it complete too.
+  // Release: pairs with the acquire in `kvmMemslots`. A reader that still sees the old set finds it complete
+  // too.
   cpu.storeRelease32(memslots.activeSetWord(asId), set);
   cpu.spinUnlock(locks.mnInvalidateLock);
   cpu.mutexUnlock(locks.slotsArchLock);

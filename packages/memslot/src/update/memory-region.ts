@@ -1,6 +1,6 @@
 /**
- * Argument of `KVM_SET_USER_MEMORY_REGION` (kernel `struct kvm_userspace_memory_region`). Sizes and addresses in bytes: integers in [0, 2^64), which must be
- * multiples of 4096 and are therefore exact as numbers.
+ * Argument of `KVM_SET_USER_MEMORY_REGION` (kernel `struct kvm_userspace_memory_region`). Sizes and addresses
+ * in bytes: integers in [0, 2^64), which must be multiples of 4096 and are therefore exact as numbers.
  */
 export interface KvmUserspaceMemoryRegion {
   /** Address space in bits 31:16, id in bits 15:0. */

@@ -9,7 +9,10 @@ import { NULL_SLOT, readSlotFields, type Slot, type SlotFields, slotId } from ".
 import { KVM_MEM_READONLY } from "../slot/slot-flags.js";
 import type { KvmMrChange } from "./memory-region.js";
 
-/** A request that passed all checks: what to do, to which slot (`NULL_SLOT` for a create), and what the new one is. */
+/**
+ * A request that passed all checks: what to do, to which slot (`NULL_SLOT` for a create), and what the new
+ * one is.
+ */
 export interface MemslotChange {
   readonly kind: KvmMrChange;
   readonly old: Slot;
@@ -64,7 +67,8 @@ function planExisting(cpu: Cpu, old: Slot, fields: SlotFields): KvmMrChange | nu
 }
 
 /**
- * Checks a request against the slots there are and decides what it is (checks 8 to 13 of `__kvm_set_memory_region`); null if there is nothing to do. Held: `slots_lock`.
+ * Checks a request against the slots there are and decides what it is (checks 8 to 13 of
+ * `__kvm_set_memory_region`); null if there is nothing to do. Held: `slots_lock`.
  *
  * @throws MemslotError EINVAL, EIO or EEXIST
  */

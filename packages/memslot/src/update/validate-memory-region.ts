@@ -10,7 +10,10 @@ import type { KvmUserspaceMemoryRegion } from "./memory-region.js";
 const VALID_FLAGS = KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY;
 const U64_LIMIT = 2 ** 64;
 
-const hex = (value: number): string => (Number.isInteger(value) ? `0x${value.toString(16)}` : String(value));
+function hex(value: number): string {
+  if (!Number.isInteger(value)) return String(value);
+  return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
+}
 
 function refuse(what: string, value: number, allowed: string): never {
   throw new MemslotError("EINVAL", `${what} is ${hex(value)}, allowed: ${allowed}`);
@@ -31,8 +34,8 @@ function checkUserspaceAddr(region: KvmUserspaceMemoryRegion): void {
 }
 
 /**
- * Checks a request by itself, in the kernel's order (checks 1 to 7 of `__kvm_set_memory_region`). The pages of the result are 0 for a
- * delete.
+ * Checks a request by itself, in the kernel's order (checks 1 to 7 of `__kvm_set_memory_region`). The pages
+ * of the result are 0 for a delete.
  *
  * @throws MemslotError EINVAL
  */

@@ -2,10 +2,15 @@ import type { AnyLock, Cpu, LockdepHooks, TraceEvent } from "@kvm-age/machine";
 
 type AnyFunction = (...args: never[]) => unknown;
 
-/** A `Cpu` that notes lock calls and trace events, checks lock assertions, and lets a test act while it waits. */
+/**
+ * A `Cpu` that notes lock calls and trace events, checks lock assertions, and lets a test act while it waits.
+ */
 export interface RecordingCpu {
   readonly cpu: Cpu;
-  /** Calls on the VM's locks such as `writeLock kvm->mmu_lock`, in order, mixed with what the test notes itself. */
+  /**
+   * Calls on the VM's locks such as `writeLock kvm->mmu_lock`, in order, mixed with what the test notes
+   * itself.
+   */
   readonly log: string[];
   readonly events: TraceEvent[];
   /** Locks held now, as `kvm->mmu_lock:write`. */
