@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
-import { sourceConditions } from "../../vitest.base";
+import { sourceConditions } from "../../vitest.base.ts";
 
 export default defineConfig({
   resolve: { conditions: sourceConditions },

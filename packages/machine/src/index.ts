@@ -69,6 +69,7 @@ export {
 export { createWordWidths, type WordWidths, withWidthCheck } from "./layers/sanitizer/width-checker.js";
 export { type DurationData, DurationHistogram } from "./layers/statistics/duration-histogram.js";
 export type { LockMode, LockStatisticsData } from "./layers/statistics/lock-statistics.js";
+export { withRwlockTiming } from "./layers/statistics/rwlock-timing-layer.js";
 export { withStatistics } from "./layers/statistics/statistics-layer.js";
 export {
   type EventKind,

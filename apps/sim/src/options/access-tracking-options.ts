@@ -2,7 +2,13 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { OptionRangeError } from "./errors.js";
 import { integerOption } from "./integer-option.js";
-import { addMmuOptions, type MmuFlags, mmuOptionsShape, resolveMmuOptions, vcpusOption } from "./mmu-options.js";
+import {
+  addMmuOptions,
+  type MmuFlags,
+  mmuOptionsShape,
+  resolveMmuOptions,
+  vcpusOption,
+} from "./mmu-options.js";
 import { sizeOption } from "./size-option.js";
 
 /** Backing of guest memory, by the selftests' names. */
@@ -50,7 +56,7 @@ export function addAccessTrackingOptions(command: Command): Command {
     .addOption(new Option("-s, --backing <type>", "backing memory").choices(BACKINGS).default("anonymous"))
     .addOption(
       new Option("-w, --warn-idle <n>", "too many idle pages: > 0 only warn, 0 fail, < 0 automatic (fail)")
-        .argParser(integerOption(-1, 1))
+        .argParser(integerOption(-0x8000_0000, 0x7fff_ffff))
         .default(-1),
     )
     .addOption(

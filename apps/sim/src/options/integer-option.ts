@@ -10,7 +10,8 @@ export function integerOption(low: number, high: number): (text: string) => numb
   return (text) => {
     const sign = text.startsWith("-") ? -1 : 1;
     const value = INTEGER.test(text) ? sign * Number(text.replace(/^[+-]/, "")) : Number.NaN;
-    if (!(value >= low && value <= high)) throw new InvalidArgumentError(`Allowed: integers ${low} to ${high}.`);
+    if (!(value >= low && value <= high))
+      throw new InvalidArgumentError(`Allowed: integers ${low} to ${high}.`);
     return value;
   };
 }

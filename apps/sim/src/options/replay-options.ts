@@ -1,8 +1,14 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { integerOption } from "./integer-option.js";
-import { memoryLimitOption, memoryLimitSchema, type MemoryLimit } from "./memory-limit.js";
-import { addMmuOptions, type MmuFlags, mmuOptionsShape, resolveMmuOptions, vcpusOption } from "./mmu-options.js";
+import { type MemoryLimit, memoryLimitOption, memoryLimitSchema } from "./memory-limit.js";
+import {
+  addMmuOptions,
+  type MmuFlags,
+  mmuOptionsShape,
+  resolveMmuOptions,
+  vcpusOption,
+} from "./mmu-options.js";
 
 const MAX_CADENCE_MS = 3_600_000;
 const MAX_REPEAT = 1_000_000;

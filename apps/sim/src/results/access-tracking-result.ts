@@ -32,18 +32,20 @@ const idleCheckSchema = z.strictObject({
 });
 
 /** Result of the scenario `access-tracking`. */
-export const accessTrackingResultSchema = z.strictObject({
-  schema: z.literal(ACCESS_TRACKING_SCHEMA_ID),
-  provenance: provenanceSchema,
-  options: accessTrackingOptionsSchema,
-  seed: count,
-  interrupted: z.boolean(),
-  warnings: z.array(z.string()),
-  guestTestMemory: z.strictObject({ startGpa: count, endGpa: count.describe("exclusive") }),
-  phases: z.array(phaseSchema),
-  agingDuringFaults: agingDuringFaultsSchema.nullable(),
-  idleChecks: z.array(idleCheckSchema),
-  ...machineFigures,
-});
+export const accessTrackingResultSchema = z
+  .strictObject({
+    schema: z.literal(ACCESS_TRACKING_SCHEMA_ID),
+    provenance: provenanceSchema,
+    options: accessTrackingOptionsSchema,
+    seed: count,
+    interrupted: z.boolean(),
+    warnings: z.array(z.string()),
+    guestTestMemory: z.strictObject({ startGpa: count, endGpa: count.describe("exclusive") }),
+    phases: z.array(phaseSchema),
+    agingDuringFaults: agingDuringFaultsSchema.nullable(),
+    idleChecks: z.array(idleCheckSchema),
+    ...machineFigures,
+  })
+  .meta({ id: "AccessTrackingResult" });
 export type AccessTrackingResult = z.infer<typeof accessTrackingResultSchema>;
 export type IdleCheck = z.infer<typeof idleCheckSchema>;

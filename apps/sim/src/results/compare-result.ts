@@ -13,12 +13,18 @@ const metricSchema = z.strictObject({
   name: z.string(),
   unit: z.string().describe("s, ns, count or share"),
   better: z.enum(["lower", "higher"]),
+  headline: z.boolean().describe("whether it belongs in a short table"),
   aMedian: z.number(),
   bMedian: z.number(),
   aSpread: z.number().describe("median absolute deviation from the median"),
   bSpread: z.number().describe("median absolute deviation from the median"),
   ratio: z.number().nullable().describe("bMedian / aMedian; null when aMedian is 0"),
-  pValue: z.number().min(0).max(1).describe("two-sided exact rank-sum permutation test, not corrected for many metrics"),
+  pValue: z.number().min(0).max(1).describe("two-sided exact rank-sum test of this metric alone"),
+  pAdjusted: z
+    .number()
+    .min(0)
+    .max(1)
+    .describe("pValue adjusted for the number of metrics (Benjamini, Hochberg)"),
   verdict: z.enum(VERDICTS),
 });
 export type CompareMetric = z.infer<typeof metricSchema>;

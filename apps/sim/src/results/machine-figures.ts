@@ -9,7 +9,14 @@ export const machineFigures = {
   lockWaits: z.array(lockWaitSchema),
   mmu: z.record(z.string(), z.number()).describe("counters of the MMU by their kernel names"),
   tlb: z
-    .strictObject({ accesses: count, hits: count, misses: count, walks: count, faults: count, flushes: count })
+    .strictObject({
+      accesses: count,
+      hits: count,
+      misses: count,
+      walks: count,
+      faults: count,
+      flushes: count,
+    })
     .describe("all vCPUs' TLBs together"),
   memory: z.strictObject({
     guestPages: count.describe("4 KiB pages of guest memory in the memslots"),

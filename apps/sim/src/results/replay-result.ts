@@ -43,23 +43,34 @@ const reclaimSchema = z.strictObject({
 });
 
 /** Result of the scenario `replay`. */
-export const replayResultSchema = z.strictObject({
-  schema: z.literal(REPLAY_SCHEMA_ID),
-  provenance: provenanceSchema,
-  options: replayOptionsSchema,
-  seed: count,
-  interrupted: z.boolean(),
-  warnings: z.array(z.string()),
-  trace: traceSchema,
-  vcpus: z.array(
-    z.strictObject({ vcpu: count, seconds, accesses: count, tlbHits: count, faults: count, refaults: count }),
-  ),
-  faults: count,
-  refaults: count.describe("faults on pages that reclaim had swapped out"),
-  aging: agingSchema,
-  accuracy: accuracySchema,
-  reclaim: reclaimSchema,
-  invalidationLatency: latencySummarySchema.describe("from invalidate_range_start to its return, flush included"),
-  ...machineFigures,
-});
+export const replayResultSchema = z
+  .strictObject({
+    schema: z.literal(REPLAY_SCHEMA_ID),
+    provenance: provenanceSchema,
+    options: replayOptionsSchema,
+    seed: count,
+    interrupted: z.boolean(),
+    warnings: z.array(z.string()),
+    trace: traceSchema,
+    vcpus: z.array(
+      z.strictObject({
+        vcpu: count,
+        seconds,
+        accesses: count,
+        tlbHits: count,
+        faults: count,
+        refaults: count,
+      }),
+    ),
+    faults: count,
+    refaults: count.describe("faults on pages that reclaim had swapped out"),
+    aging: agingSchema,
+    accuracy: accuracySchema,
+    reclaim: reclaimSchema,
+    invalidationLatency: latencySummarySchema.describe(
+      "from invalidate_range_start to its return, flush included",
+    ),
+    ...machineFigures,
+  })
+  .meta({ id: "ReplayResult" });
 export type ReplayResult = z.infer<typeof replayResultSchema>;

@@ -4,7 +4,7 @@ import ora from "ora";
 export interface Progress {
   /** Replaces the line on show. */
   update(text: string): void;
-  /** Takes the line away; `update` may bring it back. */
+  /** Takes the line away; `update` brings it back. */
   stop(): void;
 }
 
@@ -24,4 +24,9 @@ export function terminalProgress(): Progress {
       spinner.stop();
     },
   };
+}
+
+/** The same progress, with a text in front of each line. */
+export function prefixProgress(progress: Progress, prefix: string): Progress {
+  return { ...progress, update: (text) => progress.update(`${prefix}: ${text}`) };
 }

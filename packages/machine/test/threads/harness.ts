@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import { onTestFinished } from "vitest";
 import type { Address, ThreadCpu, ThreadMachine } from "../../src/index.js";
 
 /** Seeds of the torture tests: a fixed one, and a new one in every run. Part of each test's name, so a failure shows it. */
@@ -25,8 +26,8 @@ function startWorker(worker: TortureWorker, common: Record<string, unknown>): [W
 }
 
 /**
- * Runs the workers as real threads of `machine`, started at one gate; resolves to their results. The first failure
- * ends all of them. They load the built package, so build before.
+ * Runs the workers as real threads of `machine`, started at one gate; resolves to their results. All end with the
+ * test, at the latest. They load the built package, so build before.
  */
 export async function torture(
   machine: ThreadMachine,
@@ -38,10 +39,11 @@ export async function torture(
   const started = workers.map((worker, index) =>
     startWorker(worker, { handle: machine.handle, gate, workers: workers.length, index, seed }),
   );
-  try {
-    return await Promise.all(started.map(([, result]) => result));
-  } finally {
+  // Also when the test ran into its time limit because of a deadlock: nobody else would end the threads.
+  onTestFinished(async () => {
     await Promise.all(started.map(([thread]) => thread.terminate()));
-    machine.frames.freeFrame(cpu, gate);
-  }
+  });
+  const results = await Promise.all(started.map(([, result]) => result));
+  machine.frames.freeFrame(cpu, gate);
+  return results;
 }

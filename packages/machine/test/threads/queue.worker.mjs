@@ -1,9 +1,10 @@
-// One place in the queue of a rwlock. Asks for the lock when `askAfter` others have queued, notes at which place it
-// got it, and as a reader stays inside until `company` readers are.
+// One place in the queue of a rwlock. Asks for the lock when the bits `askWhen` are in its count word, notes at which
+// place it got it, and as a reader stays inside until `company` readers are.
 import { torture, waitUntil } from "./worker.mjs";
 
-torture(({ cpu, lock, mode, askAfter, queued, places, inside, company }) => {
-  waitUntil(cpu, queued, () => cpu.loadAcquire32(queued) >= askAfter, `${askAfter} are queued`);
+torture(({ cpu, lock, mode, askWhen, places, inside, company }) => {
+  const mayAsk = () => (cpu.loadAcquire32(lock.address) & askWhen) === askWhen;
+  waitUntil(cpu, lock.address, mayAsk, `the count has 0x${askWhen.toString(16)}`);
   if (mode === "write") cpu.writeLock(lock);
   else cpu.readLock(lock);
   const place = cpu.fetchAdd32(places, 1, "full");

@@ -1,5 +1,5 @@
-/** A stack line that belongs to a layer or a machine: a method of a class whose name ends in "Cpu", or the validator. */
-const MACHINERY = /at (?:new CallSite |(?:\w*Cpu|LockValidator|HeldLocks)\.)/;
+/** A stack line of a layer or a machine: a method of a class whose name ends in "Cpu", or a part of the validator. */
+const MACHINERY = /at (?:\w*Cpu\.|(?:new )?(?:StatisticsHooks|LockValidator|HeldLocks|CallSite)[. ])/;
 
 /** Where in the caller's code a lock was taken. Cheap to make; the text is made only when it is read. */
 export class CallSite {

@@ -7,11 +7,12 @@ import type { AnyLock, Mutex, RwLock, SpinLock, Srcu } from "../../locks/lock.js
 import type { RcuCallback } from "../../rcu/rcu-callback.js";
 import { type AccessKind, AccessObservingCpu, type WordBytes } from "../access-observing-cpu.js";
 import type { CpuLayer } from "../cpu-layer.js";
+import { RCU_CLASS } from "../lockdep/held-lock.js";
 import type { LockMode } from "./lock-statistics.js";
 import { StatisticsHooks } from "./statistics-hooks.js";
 import type { StatisticsRecorder } from "./statistics-recorder.js";
 
-const RCU = "rcu_read_lock";
+const RCU = RCU_CLASS.name;
 
 /** A `Cpu` that counts accesses and times locks, read sections and grace periods. */
 class StatisticsCpu extends AccessObservingCpu {
@@ -40,23 +41,33 @@ class StatisticsCpu extends AccessObservingCpu {
   }
 
   override readLock(lock: RwLock): void {
-    this.timed(lock, "read", () => this.inner.readLock(lock));
+    const askedNs = this.recorder.nowNs();
+    this.inner.readLock(lock);
+    this.acquired(lock, "read", askedNs);
   }
 
   override readUnlock(lock: RwLock): void {
-    this.released(lock, () => this.inner.readUnlock(lock));
+    const releasedNs = this.recorder.nowNs();
+    this.inner.readUnlock(lock);
+    this.released(lock, releasedNs);
   }
 
   override writeLock(lock: RwLock): void {
-    this.timed(lock, "write", () => this.inner.writeLock(lock));
+    const askedNs = this.recorder.nowNs();
+    this.inner.writeLock(lock);
+    this.acquired(lock, "write", askedNs);
   }
 
   override writeUnlock(lock: RwLock): void {
-    this.released(lock, () => this.inner.writeUnlock(lock));
+    const releasedNs = this.recorder.nowNs();
+    this.inner.writeUnlock(lock);
+    this.released(lock, releasedNs);
   }
 
   override spinLock(lock: SpinLock): void {
-    this.timed(lock, "write", () => this.inner.spinLock(lock));
+    const askedNs = this.recorder.nowNs();
+    this.inner.spinLock(lock);
+    this.acquired(lock, "write", askedNs);
   }
 
   override spinTrylock(lock: SpinLock): boolean {
@@ -66,21 +77,27 @@ class StatisticsCpu extends AccessObservingCpu {
   }
 
   override spinUnlock(lock: SpinLock): void {
-    this.released(lock, () => this.inner.spinUnlock(lock));
+    const releasedNs = this.recorder.nowNs();
+    this.inner.spinUnlock(lock);
+    this.released(lock, releasedNs);
   }
 
   override mutexLock(lock: Mutex): void {
-    this.timed(lock, "write", () => this.inner.mutexLock(lock));
+    const askedNs = this.recorder.nowNs();
+    this.inner.mutexLock(lock);
+    this.acquired(lock, "write", askedNs);
   }
 
   override mutexUnlock(lock: Mutex): void {
-    this.released(lock, () => this.inner.mutexUnlock(lock));
+    const releasedNs = this.recorder.nowNs();
+    this.inner.mutexUnlock(lock);
+    this.released(lock, releasedNs);
   }
 
   override rcuReadLock(): void {
-    const asked = this.recorder.nowNs();
+    const askedNs = this.recorder.nowNs();
     this.inner.rcuReadLock();
-    this.recorder.acquired(RCU, 0, "read", asked);
+    this.recorder.acquired(RCU, 0, "read", askedNs);
   }
 
   override rcuReadUnlock(): void {
@@ -95,26 +112,34 @@ class StatisticsCpu extends AccessObservingCpu {
   }
 
   override synchronizeRcu(): void {
-    this.graced(RCU, () => this.inner.synchronizeRcu());
+    const askedNs = this.recorder.nowNs();
+    this.inner.synchronizeRcu();
+    this.recorder.synchronized(RCU, askedNs);
   }
 
   override rcuBarrier(): void {
-    this.graced(RCU, () => this.inner.rcuBarrier());
+    const askedNs = this.recorder.nowNs();
+    this.inner.rcuBarrier();
+    this.recorder.synchronized(RCU, askedNs);
   }
 
   override srcuReadLock(srcu: Srcu): number {
-    const asked = this.recorder.nowNs();
+    const askedNs = this.recorder.nowNs();
     const index = this.inner.srcuReadLock(srcu);
-    this.recorder.acquired(srcu.lockClass.name, srcu.address, "read", asked);
+    this.acquired(srcu, "read", askedNs);
     return index;
   }
 
   override srcuReadUnlock(srcu: Srcu, index: number): void {
-    this.released(srcu, () => this.inner.srcuReadUnlock(srcu, index));
+    const releasedNs = this.recorder.nowNs();
+    this.inner.srcuReadUnlock(srcu, index);
+    this.released(srcu, releasedNs);
   }
 
   override synchronizeSrcu(srcu: Srcu): void {
-    this.graced(srcu.lockClass.name, () => this.inner.synchronizeSrcu(srcu));
+    const askedNs = this.recorder.nowNs();
+    this.inner.synchronizeSrcu(srcu);
+    this.recorder.synchronized(srcu.lockClass.name, askedNs);
   }
 
   override flushRemoteTlbs(domain: FlushDomain, range: FlushRange | null): void {
@@ -127,23 +152,13 @@ class StatisticsCpu extends AccessObservingCpu {
     this.inner.trace(event);
   }
 
-  private timed(lock: AnyLock, mode: LockMode, take: () => void): void {
-    const asked = this.recorder.nowNs();
-    take();
-    this.recorder.acquired(lock.lockClass.name, lock.address, mode, asked);
+  private acquired(lock: AnyLock, mode: LockMode, askedNs: number): void {
+    this.recorder.acquired(lock.lockClass.name, lock.address, mode, askedNs);
   }
 
-  /** The hold ends when the release begins: what the release itself does is not part of it. */
-  private released(lock: AnyLock, release: () => void): void {
-    const releasedNs = this.recorder.nowNs();
-    release();
+  /** A hold ends when its release begins: what the release itself does is not part of it. */
+  private released(lock: AnyLock, releasedNs: number): void {
     this.recorder.released(lock.lockClass.name, lock.address, releasedNs);
-  }
-
-  private graced(lockClass: string, wait: () => void): void {
-    const asked = this.recorder.nowNs();
-    wait();
-    this.recorder.synchronized(lockClass, asked);
   }
 }
 

@@ -1,0 +1,75 @@
+import {
+  type Cpu,
+  LockGraph,
+  noLayer,
+  StatisticsRecorder,
+  type ThreadCpu,
+  ThreadMachine,
+  withAddressSanitizer,
+  withLockdep,
+  withRwlockTiming,
+} from "@kvm-age/machine";
+import type { Vcpu } from "@kvm-age/vcpu";
+import { Latencies } from "../vm/latencies.js";
+import { Vm } from "../vm/vm.js";
+import { Control } from "./control.js";
+import { PageFaults } from "./page-faults.js";
+import type { ActorInit, ActorTotals } from "./protocol.js";
+
+/** Thrown when a guest access ends in something that a guest with RAM alone cannot meet. */
+export class GuestAccessFailedError extends Error {
+  override readonly name = "GuestAccessFailedError";
+
+  constructor(
+    readonly page: number,
+    readonly result: number,
+  ) {
+    super(`access to test page ${page} ended with result ${result} instead of a host page`);
+  }
+}
+
+/** One thread of a run: its processor with its layers, its view of the VM, and what it measures. */
+export class Actor {
+  readonly cpu: Cpu;
+  readonly vm: Vm;
+  readonly vcpu: Vcpu | null;
+  readonly control: Control;
+  private readonly thread: ThreadCpu;
+  private readonly latencies = new Latencies();
+  private readonly recorder: StatisticsRecorder;
+  private readonly pageFaults: PageFaults;
+
+  constructor(readonly init: ActorInit) {
+    const machine = ThreadMachine.from(init.vm.machine);
+    this.thread = machine.attach();
+    this.recorder = new StatisticsRecorder({ role: init.role });
+    const sanitizer = init.sanitizer ? withAddressSanitizer(machine.frames) : noLayer;
+    const lockdep = init.lockdep ? withLockdep(new LockGraph()) : noLayer;
+    this.cpu = withRwlockTiming(this.recorder)(lockdep(sanitizer(this.thread)));
+    this.vm = new Vm(machine, this.cpu, init.vm, this.latencies);
+    this.control = new Control(init.vm.machine.memory, init.vm.control);
+    this.pageFaults = new PageFaults(this.vm);
+    this.vcpu = init.role === "vcpu" ? this.vm.vcpu(init.index, this.pageFaults) : null;
+  }
+
+  /** Accesses one test page as the guest does. */
+  access(page: number, write: boolean): void {
+    const result = this.vcpu!.access(this.cpu, this.vm.gpaOf(page), write ? "write" : "read");
+    if (result < 0) throw new GuestAccessFailedError(page, result);
+  }
+
+  /** Ends the actor: leaves the guest, gives the processor number back, and reports. */
+  finish(): ActorTotals {
+    this.vcpu?.exitGuest(this.cpu);
+    const vcpu = this.vcpu?.statistics(this.cpu) ?? null;
+    this.thread.detach();
+    return {
+      role: this.init.role,
+      locks: this.recorder.snapshot(),
+      latencies: this.latencies.toData(),
+      vcpu,
+      faults: this.pageFaults.faults,
+      refaults: this.pageFaults.refaults,
+    };
+  }
+}

@@ -1,0 +1,100 @@
+import type { StatisticsSnapshot } from "@kvm-age/machine";
+import type { VcpuStatistics } from "@kvm-age/vcpu";
+import type { LatencyData } from "../vm/latencies.js";
+import type { VmHandle } from "../vm/vm.js";
+import type { RecordedTrace } from "./recorded-trace.js";
+
+/** Who an actor is. */
+export type ActorRole = "vcpu" | "ager" | "reclaimer";
+
+/** What an actor is started with. */
+export interface ActorInit {
+  readonly vm: VmHandle;
+  readonly role: ActorRole;
+  /** Number among the actors of its role; of a vCPU, its number. */
+  readonly index: number;
+  /** Layers for checking. */
+  readonly lockdep: boolean;
+  readonly sanitizer: boolean;
+}
+
+/** A piece of the test memory: pages counted from its start. */
+export interface PageRange {
+  readonly firstPage: number;
+  readonly pages: number;
+}
+
+/** What an actor does in one step. Foreground programs end by themselves, background ones when those are done. */
+export type Program =
+  | ({ readonly type: "touch"; readonly write: boolean } & PageRange)
+  | ({ readonly type: "mark-idle" } & PageRange)
+  | { readonly type: "aging-passes"; readonly share: number; readonly shares: number }
+  | { readonly type: "replay"; readonly trace: RecordedTrace; readonly firstPage: number; readonly repeat: number }
+  | { readonly type: "age-every"; readonly ms: number }
+  | { readonly type: "reclaim-every"; readonly ms: number };
+
+/** Report of `mark-idle`. */
+export interface MarkIdleReport {
+  readonly pages: number;
+  readonly stillIdlePages: number;
+  readonly noPfnPages: number;
+}
+
+/** Report of `aging-passes`. */
+export interface AgingPassesReport {
+  readonly passNs: number[];
+  readonly pagesVisited: number;
+  readonly youngPages: number;
+}
+
+/** Report of `age-every`: see `ReplayResult.accuracy`. */
+export interface AgeEveryReport {
+  readonly passNs: number[];
+  readonly idleReports: number;
+  readonly wronglyIdleReports: number;
+  readonly idleTruePositives: number;
+  readonly missedIdle: number;
+}
+
+/** Report of `reclaim-every`. */
+export interface ReclaimReport {
+  readonly reclaimedPages: number;
+  readonly keptYoung: number;
+  readonly swappedOutPages: number;
+}
+
+/** Report of `touch` and `replay`: nothing beyond the times. */
+export type NothingToReport = null;
+
+export type ProgramReport =
+  | MarkIdleReport
+  | AgingPassesReport
+  | AgeEveryReport
+  | ReclaimReport
+  | NothingToReport;
+
+/** From the main thread. */
+export type Command =
+  | { readonly type: "run"; readonly step: number; readonly program: Program }
+  | { readonly type: "finish" };
+
+/** What an actor measured over its whole life. */
+export interface ActorTotals {
+  readonly role: ActorRole;
+  readonly locks: StatisticsSnapshot;
+  readonly latencies: LatencyData;
+  readonly vcpu: VcpuStatistics | null;
+  readonly faults: number;
+  readonly refaults: number;
+}
+
+/** To the main thread. `startNs` and `endNs` are of `process.hrtime`, the same clock in all threads. */
+export type Answer =
+  | { readonly type: "armed"; readonly step: number }
+  | {
+      readonly type: "done";
+      readonly step: number;
+      readonly endNs: bigint;
+      readonly report: ProgramReport;
+    }
+  | { readonly type: "totals"; readonly totals: ActorTotals };

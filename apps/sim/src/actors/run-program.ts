@@ -1,0 +1,26 @@
+import type { Actor } from "./actor.js";
+import { ageEvery } from "./programs/age-every.js";
+import { agingPasses } from "./programs/aging-passes.js";
+import { markIdle } from "./programs/mark-idle.js";
+import { reclaimEvery } from "./programs/reclaim-every.js";
+import { replayTrace } from "./programs/replay-trace.js";
+import { touch } from "./programs/touch.js";
+import type { Program, ProgramReport } from "./protocol.js";
+
+/** Does what a program says; returns its report. */
+export function runProgram(actor: Actor, step: number, program: Program): ProgramReport {
+  switch (program.type) {
+    case "touch":
+      return touch(actor, program);
+    case "mark-idle":
+      return markIdle(actor, program);
+    case "aging-passes":
+      return agingPasses(actor, step, program.share, program.shares);
+    case "replay":
+      return replayTrace(actor, program.trace, program.firstPage, program.repeat);
+    case "age-every":
+      return ageEvery(actor, step, program.ms);
+    case "reclaim-every":
+      return reclaimEvery(actor, step, program.ms);
+  }
+}

@@ -1,0 +1,93 @@
+import { type Cpu, flushDomainBytes, ThreadMachine } from "@kvm-age/machine";
+import {
+  createMemslots,
+  type Hva,
+  type HvaToPfnResult,
+  KVM_FILTER_SHARED,
+  type KvmGfnRange,
+  kvmSetMemoryRegion,
+  type Memslots,
+  type PrimaryMmu,
+} from "@kvm-age/memslot";
+import { createSpteFormat, type Gfn, type Pfn, type PgLevel, type RuleSet } from "@kvm-age/spte";
+import {
+  createTdpMmu,
+  createTdpMmuVcpu,
+  kvmMmuLoad,
+  type LeafScan,
+  type TdpMmu,
+  type TdpMmuVcpu,
+} from "@kvm-age/tdp-mmu";
+import { Kvm } from "../kvm.js";
+
+const BASE_GFN = 0x40000 as Gfn;
+const BASE_HVA = 0x7f0000000000 as Hva;
+
+/** A host whose page tables are a formula, so that a measurement holds KVM's work alone. */
+class LinearHost implements PrimaryMmu {
+  level: PgLevel = 1;
+
+  hvaToPfn(_cpu: Cpu, hva: Hva): HvaToPfnResult {
+    return { error: null, pfn: ((hva - BASE_HVA) / 4096 + 0x40000000) as Pfn, mapWritable: true };
+  }
+
+  hostPfnMappingLevel(): PgLevel {
+    return this.level;
+  }
+
+  releasePage(): void {}
+}
+
+/** What a bench decides of its VM. */
+export interface LinearVmInit {
+  readonly guestPages: number;
+  readonly arenaBytes: number;
+  readonly ruleSet: RuleSet;
+  readonly leafScan: LeafScan;
+}
+
+/** One slot, one vCPU, one thread, and a host without cost. */
+export class LinearVm {
+  readonly machine: ThreadMachine;
+  readonly cpu: Cpu;
+  readonly host: LinearHost = new LinearHost();
+  readonly memslots: Memslots;
+  readonly tdp: TdpMmu;
+  readonly vcpu: TdpMmuVcpu;
+
+  constructor(private readonly init: LinearVmInit) {
+    this.machine = ThreadMachine.create({ arenaBytes: init.arenaBytes, maxCpus: 4 });
+    this.cpu = this.machine.attach();
+    const { cpu, machine } = this;
+    this.memslots = createMemslots(cpu, machine, { maxGfn: (2 ** 34 - 1) as Gfn });
+    const flushDomain = { address: machine.frames.allocateSpan(cpu, flushDomainBytes(1)), maxMembers: 1 };
+    const format = createSpteFormat({ mode: "ept", ruleSet: init.ruleSet });
+    const components = { memslots: this.memslots, flushDomain };
+    this.tdp = createTdpMmu(cpu, machine, components, { format, options: { leafScan: init.leafScan } });
+    this.vcpu = createTdpMmuVcpu(this.tdp, cpu, 0);
+    kvmSetMemoryRegion(this.memslots, cpu, new Kvm(this.memslots, this.tdp, this.host), {
+      slot: 0,
+      flags: 0,
+      guestPhysAddr: BASE_GFN * 4096,
+      memorySize: init.guestPages * 4096,
+      userspaceAddr: BASE_HVA,
+    });
+    kvmMmuLoad(this.tdp, cpu, this.vcpu);
+  }
+
+  /** The whole guest as a notifier would hand it on. */
+  get wholeRange(): KvmGfnRange {
+    return {
+      slot: this.memslots.gfnToMemslot(this.cpu, 0, BASE_GFN),
+      start: BASE_GFN,
+      end: (BASE_GFN + this.init.guestPages) as Gfn,
+      mayBlock: false,
+      lockless: true,
+      attrFilter: KVM_FILTER_SHARED,
+    };
+  }
+
+  gpaOf(page: number): number {
+    return (BASE_GFN + page) * 4096;
+  }
+}

@@ -1,0 +1,142 @@
+import { Worker } from "node:worker_threads";
+import type { VmConfig } from "../vm/vm-config.js";
+import type { VmHandle } from "../vm/vm.js";
+import { Control } from "../actors/control.js";
+import type { ActorInit, ActorRole, ActorTotals, Answer, Command, Program, ProgramReport } from "../actors/protocol.js";
+
+/** Thrown when an actor's thread ends before it was told to. */
+export class ActorDiedError extends Error {
+  override readonly name = "ActorDiedError";
+
+  constructor(
+    readonly role: ActorRole,
+    readonly index: number,
+    readonly exitCode: number,
+  ) {
+    super(`${role} ${index} ended unexpectedly with exit code ${exitCode}`);
+  }
+}
+
+type Reply<Type extends Answer["type"]> = Extract<Answer, { type: Type }>;
+
+/** The main thread's end of one actor. */
+class CrewMember {
+  private readonly worker: Worker;
+  private readonly waiting: { type: Answer["type"]; resolve: (answer: Answer) => void; reject: (error: unknown) => void }[] = [];
+  private failure: unknown = null;
+
+  constructor(readonly init: ActorInit) {
+    // No inherited conditions or loaders: the thread runs the built file as it is.
+    const entry = new URL("./actor.worker.js", import.meta.url);
+    this.worker = new Worker(entry, { workerData: init, execArgv: [] });
+    this.worker.on("message", (answer: Answer) => this.receive(answer));
+    this.worker.on("error", (error) => this.fail(error));
+    this.worker.on("exit", (code) => {
+      if (this.waiting.length > 0) this.fail(new ActorDiedError(init.role, init.index, code));
+    });
+  }
+
+  send(command: Command): void {
+    this.worker.postMessage(command);
+  }
+
+  next<Type extends Answer["type"]>(type: Type): Promise<Reply<Type>> {
+    return new Promise((resolve, reject) => {
+      if (this.failure !== null) reject(this.failure);
+      else this.waiting.push({ type, resolve: resolve as (answer: Answer) => void, reject });
+    });
+  }
+
+  async terminate(): Promise<void> {
+    await this.worker.terminate();
+  }
+
+  private receive(answer: Answer): void {
+    const index = this.waiting.findIndex((waiter) => waiter.type === answer.type);
+    this.waiting.splice(index, 1)[0]?.resolve(answer);
+  }
+
+  private fail(error: unknown): void {
+    this.failure = error;
+    for (const waiter of this.waiting.splice(0)) waiter.reject(error);
+  }
+}
+
+/** One actor's part in a step. */
+export interface Assignment {
+  readonly role: ActorRole;
+  readonly index: number;
+  readonly program: Program;
+}
+
+/** How one actor did in a step. */
+export interface StepReport {
+  readonly role: ActorRole;
+  readonly index: number;
+  /** From the opening of the gate to this actor's end. */
+  readonly seconds: number;
+  readonly report: ProgramReport;
+}
+
+const NS_PER_SECOND = 1e9;
+
+/** The threads of a run: one for each vCPU, ager and reclaimer, kept for the whole run. */
+export class Crew {
+  readonly control: Control;
+  private readonly members: CrewMember[];
+  private step = 0;
+
+  constructor(vm: VmHandle, roles: Readonly<Partial<Record<ActorRole, number>>>) {
+    const { lockdep, sanitizer }: VmConfig = vm.config;
+    this.control = new Control(vm.machine.memory, vm.control);
+    this.members = (Object.entries(roles) as [ActorRole, number][]).flatMap(([role, count]) =>
+      Array.from({ length: count }, (_, index) => new CrewMember({ vm, role, index, lockdep, sanitizer })),
+    );
+  }
+
+  /**
+   * Runs one step: all assigned actors wait at a gate and start together. vCPUs are the foreground; when the last of them is done, the
+   * others are told to finish.
+   */
+  async run(assignments: readonly Assignment[]): Promise<StepReport[]> {
+    const step = ++this.step;
+    const parts = assignments.map((assignment) => ({ assignment, member: this.member(assignment) }));
+    const armed = parts.map(({ member }) => member.next("armed"));
+    const done = parts.map(({ member }) => member.next("done"));
+    // Whoever fails is reported by the wait below; the others' promises must not count as unhandled.
+    for (const promise of [...armed, ...done]) promise.catch(() => {});
+    for (const { assignment, member } of parts) member.send({ type: "run", step, program: assignment.program });
+    await Promise.all(armed);
+    const startNs = process.hrtime.bigint();
+    this.control.openGate(step);
+    await Promise.all(done.filter((_, index) => assignments[index]!.role === "vcpu"));
+    this.control.finishStep(step);
+    const answers = await Promise.all(done);
+    return answers.map((answer, index) => ({
+      role: assignments[index]!.role,
+      index: assignments[index]!.index,
+      seconds: Number(answer.endNs - startNs) / NS_PER_SECOND,
+      report: answer.report,
+    }));
+  }
+
+  /** Ends all actors and collects what they measured. */
+  async finish(): Promise<ActorTotals[]> {
+    const totals = this.members.map((member) => member.next("totals"));
+    for (const member of this.members) member.send({ type: "finish" });
+    const answers = await Promise.all(totals);
+    await this.terminate();
+    return answers.map((answer) => answer.totals);
+  }
+
+  /** Ends all threads at once, whatever they do. */
+  async terminate(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.terminate()));
+  }
+
+  private member(assignment: Assignment): CrewMember {
+    return this.members.find(
+      ({ init }) => init.role === assignment.role && init.index === assignment.index,
+    )!;
+  }
+}

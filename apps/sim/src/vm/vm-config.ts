@@ -1,0 +1,50 @@
+import {
+  baseVolatileRule,
+  createSpteFormat,
+  linux615,
+  linux73,
+  mergedVolatileRule,
+  type RuleSet,
+  type SpteFormat,
+} from "@kvm-age/spte";
+import type { TdpMmuOptions } from "@kvm-age/tdp-mmu";
+import type { MmuOptions } from "../options/mmu-options.js";
+
+/** What a VM and the host under it are made of. Plain data. */
+export interface VmConfig extends MmuOptions {
+  /** 4 KiB pages of the guest's test memory. */
+  readonly guestPages: number;
+  /** Whether the host backs the guest with transparent huge pages. */
+  readonly hugePages: boolean;
+  /** Host pages for the guest; fewer than `guestPages` make reclaim necessary. */
+  readonly hostPages: number;
+  /** Host pages in use above which reclaim has work, at most `hostPages`. */
+  readonly memoryLimitPages: number;
+  /** Slots of the swap device; 0 without reclaim. */
+  readonly swapSlots: number;
+  /** Whether every page carries a token for its contents, for checking. */
+  readonly contents: boolean;
+  /** Whether the true time of each page's last access is recorded, for judging the age data. */
+  readonly recordAccesses: boolean;
+}
+
+/** Guest physical address bits of a scenario's VM; its test memory ends at the top, as in the selftests. */
+export const GUEST_PHYSICAL_BITS = 46;
+
+const RULE_SETS: Readonly<Record<VmConfig["ruleSet"], RuleSet>> = {
+  "linux-6.15": linux615,
+  "linux-7.3": linux73,
+};
+
+/** The SPTE format that a configuration asks for. */
+export function formatOf(config: VmConfig): SpteFormat {
+  const ruleSet = RULE_SETS[config.ruleSet];
+  if (config.mmuMode === "npt") return createSpteFormat({ mode: "npt", ruleSet });
+  return createSpteFormat({ mode: "ept", adBits: config.adBits, ruleSet, maxPhyAddr: GUEST_PHYSICAL_BITS });
+}
+
+/** How the TDP MMU ages under a policy: lockless, or as a holder of `mmu_lock` did it before the series. */
+export function tdpOptionsOf(config: VmConfig): Partial<TdpMmuOptions> {
+  if (config.policy === "lockless") return { aging: "lockless", volatileRule: mergedVolatileRule };
+  return { aging: "mmu-lock-write", volatileRule: baseVolatileRule };
+}

@@ -1,0 +1,68 @@
+import { type Address, type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
+import { FaultResult } from "../fault/fault-result.js";
+import { handleMmFault, type VmFault } from "../fault/handle-mm-fault.js";
+import type { MmStruct } from "../mm/mm-struct.js";
+import { folioMarkAccessed } from "../page/folio-mark-accessed.js";
+import { folioMarkDirty } from "../page/folio-mark-dirty.js";
+import { folioGet, pageFolio } from "../page/folio-reference.js";
+import { HPAGE_PMD_NR, NULL_PAGE, type Page } from "../page/mem-map.js";
+import { PAGE_DIRTY, PAGE_PRESENT, PAGE_RW, pmdTransHuge, ptePfn } from "../page-table/pte.js";
+
+/** How a blocking lookup ended; the page is `NULL_PAGE` unless `result` is done. */
+export interface UserPage {
+  readonly page: Page;
+  readonly result: FaultResult;
+}
+
+/**
+ * `get_user_pages_unlocked` of one page: faults it in under the mmap lock, takes a reference and marks it accessed, and for a write dirty. Loops
+ * because a page that was just faulted in may be gone again.
+ */
+export function getUserPage(mm: MmStruct, cpu: Cpu, fault: VmFault): UserPage {
+  cpu.readLock(mm.mmapLock);
+  try {
+    for (;;) {
+      const page = followPage(mm, cpu, fault);
+      if (page !== NULL_PAGE) return { page, result: FaultResult.done };
+      const result = handleMmFault(mm, cpu, fault);
+      if (result !== FaultResult.done) return { page: NULL_PAGE, result };
+    }
+  } finally {
+    cpu.readUnlock(mm.mmapLock);
+  }
+}
+
+/** `follow_page_mask`: the page at `index` with a reference if it is mapped as the fault wants, else `NULL_PAGE`. */
+function followPage(mm: MmStruct, cpu: Cpu, fault: VmFault): Page {
+  const { pageTables } = mm;
+  const pmd = pageTables.pmdOffset(cpu, fault.index);
+  if (pmd === NULL_ADDRESS) return NULL_PAGE;
+  if (pmdTransHuge(cpu.readOnce(pmd))) return followPmd(mm, cpu, pmd, fault);
+  const pte = pageTables.pteOffsetMapLock(cpu, fault.index);
+  if (pte === NULL_ADDRESS) return NULL_PAGE;
+  const page = takeEntry(mm, cpu, cpu.readOnce(pte), 0, fault.write);
+  pageTables.pteUnmapUnlock(cpu, pte);
+  return page;
+}
+
+function followPmd(mm: MmStruct, cpu: Cpu, pmd: Address, fault: VmFault): Page {
+  const lock = mm.pageTables.lockPmd(cpu, pmd);
+  const entry = cpu.readOnce(pmd);
+  const page = pmdTransHuge(entry)
+    ? takeEntry(mm, cpu, entry, fault.index % HPAGE_PMD_NR, fault.write)
+    : NULL_PAGE;
+  cpu.spinUnlock(lock);
+  return page;
+}
+
+/** Takes the page `offsetInLeaf` pages into the leaf `entry`, under the lock of its table. */
+function takeEntry(mm: MmStruct, cpu: Cpu, entry: bigint, offsetInLeaf: number, write: boolean): Page {
+  const wanted = write ? PAGE_PRESENT | PAGE_RW : PAGE_PRESENT;
+  if ((entry & wanted) !== wanted) return NULL_PAGE;
+  const page = mm.memMap.pfnToPage(ptePfn(entry) + offsetInLeaf);
+  const folio = pageFolio(mm.memMap, cpu, page);
+  folioGet(mm.memMap, cpu, folio);
+  if (write && (entry & PAGE_DIRTY) === 0n) folioMarkDirty(mm, cpu, folio);
+  folioMarkAccessed(mm, cpu, folio);
+  return page;
+}

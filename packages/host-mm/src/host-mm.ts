@@ -1,0 +1,211 @@
+import type { Cpu } from "@kvm-age/machine";
+import type { Hva, HvaToPfnRequest, HvaToPfnResult, PrimaryMmu, ReleaseHow } from "@kvm-age/memslot";
+import type { Pfn, PgLevel } from "@kvm-age/spte";
+import { NoContentsError } from "./errors.js";
+import { hostPfnMappingLevel } from "./gup/host-pfn-mapping-level.js";
+import { hvaToPfn } from "./gup/hva-to-pfn.js";
+import { type NO_PFN, pagemapLookup } from "./gup/pagemap-lookup.js";
+import { releasePage } from "./gup/release-page.js";
+import type { HostMmHandle } from "./host-mm-init.js";
+import { exitMmap } from "./mm/exit-mmap.js";
+import type { MmStruct } from "./mm/mm-struct.js";
+import { mmapAnonymous } from "./mm/mmap-anonymous.js";
+import { mprotect } from "./mm/mprotect.js";
+import { madviseDontneed, munmap } from "./mm/munmap.js";
+import { readRss } from "./mm/rss.js";
+import { userAccess } from "./mm/user-access.js";
+import type { MmuNotifierChain } from "./notifier/mmu-notifier-chain.js";
+import type { PageContents } from "./page/page-contents.js";
+import { PageIdle } from "./page-idle/page-idle.js";
+import { hvaToIndex, isInMappingWindow } from "./page-table/mapping-window.js";
+import { type ReclaimReport, type ReclaimRequest, reclaimPages } from "./reclaim/reclaim-pages.js";
+import { type ShrinkOutcome, type ShrinkRequest, shrinkOneFolio } from "./reclaim/shrink-one-folio.js";
+import { splitHugePmd } from "./thp/split-huge-pmd.js";
+
+/** Memory in use. Each figure is exact only while nobody changes it. */
+export interface HostMmCounts {
+  /** Pages of 4 KiB that are mapped (resident set). */
+  readonly rss: number;
+  /** Pages in use or in a processor's stock of free pages. */
+  readonly takenPages: number;
+  readonly inactivePages: number;
+  readonly activePages: number;
+  readonly usedSwapSlots: number;
+}
+
+/** How to map anonymous memory. */
+export interface MmapOptions {
+  /** Ask for 2 MiB pages (`MADV_HUGEPAGE`); in vain on a host without them. */
+  readonly thp: boolean;
+}
+
+/**
+ * One thread's view of the host's memory management around one process that owns a VM: its primary page tables, the pages behind them, what ages
+ * and reclaims them, and the MMU notifiers. Made by `createHostMm` and `attachHostMm`. Every operation may run on all
+ * processors at once.
+ *
+ * Errors that any operation may throw besides its own: OutOfMemoryError if the arena has no frame for a page table,
+ * SubscriberMissingError if a notifier subscriber is registered in another thread but not in this one.
+ */
+export class HostMm implements PrimaryMmu {
+  /** The MMU notifiers of the process. Register every subscriber in every thread. */
+  readonly notifiers: MmuNotifierChain;
+  /** `/sys/kernel/mm/page_idle/bitmap`. */
+  readonly pageIdle: PageIdle;
+
+  /** @internal The parts, for what this package adds around them. */
+  constructor(readonly mm: MmStruct) {
+    this.notifiers = mm.notifiers;
+    this.pageIdle = new PageIdle(mm);
+  }
+
+  /** Data from which another thread makes its view with `attachHostMm`. */
+  get handle(): HostMmHandle {
+    return this.mm.handle;
+  }
+
+  // ---- Address space -------------------------------------------------------------------------------
+
+  /**
+   * Maps `bytes` of private, writable, anonymous memory at a multiple of 2 MiB; nothing is populated.
+   *
+   * @throws InvalidMappingRangeError if `bytes` is not a positive multiple of 4096, or beyond the window of one TiB.
+   * @throws AddressSpaceExhaustedError, MapCountError.
+   */
+  mmapAnonymous(cpu: Cpu, bytes: number, options: MmapOptions): Hva {
+    return mmapAnonymous(this.mm, cpu, bytes, options.thp);
+  }
+
+  /**
+   * Removes the mappings in a range; notifies once, UNMAP.
+   *
+   * @throws InvalidMappingRangeError, MapCountError.
+   */
+  munmap(cpu: Cpu, hva: Hva, bytes: number): void {
+    munmap(this.mm, cpu, hva, bytes);
+  }
+
+  /**
+   * Drops the pages in a range and keeps the mapping; notifies once, CLEAR.
+   *
+   * @throws InvalidMappingRangeError, UnmappedRangeError.
+   */
+  madviseDontneed(cpu: Cpu, hva: Hva, bytes: number): void {
+    madviseDontneed(this.mm, cpu, hva, bytes);
+  }
+
+  /**
+   * Makes a range read-only or writable; notifies PROTECTION_VMA once for each 512 GiB that have page tables.
+   *
+   * @throws InvalidMappingRangeError, UnmappedRangeError, MapCountError.
+   */
+  mprotect(cpu: Cpu, hva: Hva, bytes: number, writable: boolean): void {
+    mprotect(this.mm, cpu, hva, bytes, writable);
+  }
+
+  /**
+   * Replaces the 2 MiB leaf at `hva` by 512 PTEs; notifies CLEAR. False if there is no leaf. The pages stay one folio until reclaim
+   * divides it.
+   */
+  splitHugePmd(cpu: Cpu, hva: Hva): boolean {
+    return isInMappingWindow(hva) && splitHugePmd(this.mm, cpu, hvaToIndex(hva));
+  }
+
+  /**
+   * An access of the VMM: faults if it must and sets the primary Accessed and Dirty bits.
+   *
+   * @throws SegmentationFaultError, HostOutOfMemoryError.
+   */
+  userAccess(cpu: Cpu, hva: Hva, write: boolean): void {
+    userAccess(this.mm, cpu, hva, write);
+  }
+
+  /** The process exits: releases the notifiers once and unmaps everything. The last operation on the address space. */
+  exitMmap(cpu: Cpu): void {
+    exitMmap(this.mm, cpu);
+  }
+
+  // ---- What KVM asks -------------------------------------------------------------------------------
+
+  /**
+   * The page at `hva` with a reference, faulted in if needed. `needs-io` only with `noWait`, for a page that must be read from swap or is
+   * locked; `fault` where no mapping allows the access.
+   *
+   * @throws HostOutOfMemoryError if no page is free.
+   */
+  hvaToPfn(cpu: Cpu, hva: Hva, request: HvaToPfnRequest): HvaToPfnResult {
+    return hvaToPfn(this.mm, cpu, hva, request);
+  }
+
+  /** Level of the present leaf at `hva`, 1 or 2; 1 if there is none. */
+  hostPfnMappingLevel(cpu: Cpu, hva: Hva): PgLevel {
+    return hostPfnMappingLevel(this.mm, cpu, hva);
+  }
+
+  /**
+   * Drops the reference of `hvaToPfn`; `clean` and `dirty` mark the page accessed, `dirty` also dirty.
+   *
+   * @throws ForeignPfnError, PageReferenceError.
+   */
+  releasePage(cpu: Cpu, pfn: Pfn, how: ReleaseHow): void {
+    releasePage(this.mm, cpu, pfn, how);
+  }
+
+  /** The pfn mapped at `hva`, or -1 (`/proc/<pid>/pagemap`). */
+  pagemapLookup(cpu: Cpu, hva: Hva): Pfn | typeof NO_PFN {
+    return pagemapLookup(this.mm, cpu, hva);
+  }
+
+  // ---- Reclaim -------------------------------------------------------------------------------------
+
+  /** Tries one folio: the last inactive one, or the one asked for. @throws ForeignPfnError. */
+  shrinkOneFolio(cpu: Cpu, request: ShrinkRequest = {}): ShrinkOutcome {
+    return shrinkOneFolio(this.mm, cpu, request);
+  }
+
+  /** Steps of `shrinkOneFolio` until `target` pages are free or all were looked at twice. */
+  reclaimPages(cpu: Cpu, request: ReclaimRequest): ReclaimReport {
+    return reclaimPages(this.mm, cpu, request);
+  }
+
+  /** Whether more than `memoryLimitPages` are taken. What to do about it is the caller's decision. */
+  overLimit(cpu: Cpu): boolean {
+    return this.mm.zone.takenPages(cpu) > this.mm.handle.memoryLimitPages;
+  }
+
+  /** Puts all folios that wait in processors' batches on the LRU lists. */
+  lruAddDrainAll(cpu: Cpu): void {
+    this.mm.folioBatches.lruAddDrainAll(cpu);
+  }
+
+  // ---- Observation ---------------------------------------------------------------------------------
+
+  counts(cpu: Cpu): HostMmCounts {
+    return {
+      rss: readRss(this.mm, cpu),
+      takenPages: this.mm.zone.takenPages(cpu),
+      inactivePages: this.mm.lruvec.inactivePages(cpu),
+      activePages: this.mm.lruvec.activePages(cpu),
+      usedSwapSlots: this.mm.swap.usedSlots(cpu),
+    };
+  }
+
+  /** Contents token of a page. @throws NoContentsError, ForeignPfnError. */
+  readContent(cpu: Cpu, pfn: Pfn): bigint {
+    return this.contents.read(cpu, this.mm.memMap.pfnToPage(pfn));
+  }
+
+  /**
+   * Writes the contents token of a page, in [0, 2^64). Marks nothing dirty: that is for whoever maps the page.
+   *
+   * @throws NoContentsError, ForeignPfnError.
+   */
+  writeContent(cpu: Cpu, pfn: Pfn, value: bigint): void {
+    this.contents.write(cpu, this.mm.memMap.pfnToPage(pfn), value);
+  }
+
+  private get contents(): PageContents {
+    if (this.mm.contents === null) throw new NoContentsError();
+    return this.mm.contents;
+  }
+}

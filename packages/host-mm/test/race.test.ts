@@ -1,0 +1,250 @@
+import type { Cpu, LockdepHooks } from "@kvm-age/machine";
+import { noLockdepHooks } from "@kvm-age/machine";
+import type { Hva } from "@kvm-age/memslot";
+import { describe, expect, it } from "vitest";
+import { attachHostMm, checkHostMmInvariants } from "../src/index.js";
+import {
+  at,
+  forgetAccesses,
+  type Host,
+  HUGE,
+  lookUp,
+  makeHost,
+  markIdle,
+  PAGE,
+  populate,
+  READ,
+  RecordingSubscriber,
+  WRITE,
+} from "./support.js";
+
+const ACCESSES = [
+  "readOnce",
+  "writeOnce",
+  "loadAcquire",
+  "storeRelease",
+  "cmpxchg",
+  "xchg",
+  "fetchAnd",
+  "fetchOr",
+  "fetchAdd",
+  "readOnce32",
+  "writeOnce32",
+  "loadAcquire32",
+  "cmpxchg32",
+  "xchg32",
+  "fetchAnd32",
+  "fetchOr32",
+] as const;
+
+/** A processor that lets another operation run to its end in front of its access number `moment`. */
+function interruptedCpu(cpu: Cpu, moment: number, interrupt: () => void): { cpu: Cpu; ran: () => boolean } {
+  let left = moment;
+  let held = 0;
+  let ran = false;
+  const spy = Object.create(cpu) as Record<string, unknown>;
+  const real = cpu as unknown as Record<string, (...args: unknown[]) => unknown>;
+  const wrap = (name: string, before: () => void): void => {
+    spy[name] = (...args: unknown[]): unknown => {
+      before();
+      return real[name]?.apply(cpu, args);
+    };
+  };
+  for (const name of ACCESSES) {
+    wrap(name, () => {
+      // While a lock is held, the other operation might wait for it for ever: it runs when the lock is free again.
+      if (left-- > 0 || ran || held > 0) return;
+      ran = true;
+      interrupt();
+    });
+  }
+  for (const name of ["spinLock", "writeLock"]) wrap(name, () => held++);
+  for (const name of ["spinUnlock", "writeUnlock"]) wrap(name, () => held--);
+  const lockdep: LockdepHooks = {
+    ...noLockdepHooks,
+    acquired: () => held++,
+    released: () => held--,
+  };
+  spy.lockdep = lockdep;
+  return { cpu: spy as unknown as Cpu, ran: () => ran };
+}
+
+interface Scenario {
+  readonly name: string;
+  readonly thp?: boolean;
+  readonly setUp: (host: Host) => Hva;
+  readonly first: (host: Host, base: Hva, write: Writer) => void;
+  readonly second: (host: Host, base: Hva, write: Writer) => void;
+}
+
+/** A guest write as KVM makes it, unless an invalidation is open: then KVM drops the page and would retry. */
+type Writer = (host: Host, hva: Hva, token: bigint) => void;
+
+const touchRead = (host: Host, hva: Hva): void => {
+  const result = host.hostMm.hvaToPfn(host.cpu, hva, READ);
+  if (result.error === null) host.hostMm.releasePage(host.cpu, result.pfn, "clean");
+};
+
+function coldPage(host: Host): Hva {
+  const base = populate(host, 2);
+  forgetAccesses(host, base, 2);
+  for (let round = 0; round < 2; round++) host.hostMm.shrinkOneFolio(host.cpu);
+  return base;
+}
+
+function swappedPage(host: Host): Hva {
+  const base = populate(host, 1);
+  host.hostMm.reclaimPages(host.cpu, { target: 1 });
+  expect(host.hostMm.counts(host.cpu).rss).toBe(0);
+  return base;
+}
+
+function coldHugePage(host: Host): Hva {
+  const base = host.hostMm.mmapAnonymous(host.cpu, HUGE, { thp: true });
+  host.hostMm.userAccess(host.cpu, base, true);
+  expect(host.hostMm.shrinkOneFolio(host.cpu).result).toBe("kept-referenced");
+  return base;
+}
+
+const scenarios: Scenario[] = [
+  {
+    name: "first touch against first touch",
+    setUp: (host) => host.hostMm.mmapAnonymous(host.cpu, PAGE, { thp: false }),
+    first: touchRead,
+    second: (host, base, write) => write(host, base, 5n),
+  },
+  {
+    name: "huge first touch against huge first touch",
+    thp: true,
+    setUp: (host) => host.hostMm.mmapAnonymous(host.cpu, HUGE, { thp: true }),
+    first: touchRead,
+    second: (host, base, write) => write(host, base, 5n),
+  },
+  {
+    name: "swap-in against swap-in for write",
+    setUp: swappedPage,
+    first: touchRead,
+    second: (host, base, write) => write(host, base, 5n),
+  },
+  {
+    name: "swap-in against reclaim",
+    setUp: swappedPage,
+    first: (host, base) => touchRead(host, base),
+    second: (host) => host.hostMm.reclaimPages(host.cpu, { target: 1 }),
+  },
+  {
+    name: "reclaim against a guest write",
+    setUp: coldPage,
+    first: (host) => host.hostMm.shrinkOneFolio(host.cpu),
+    second: (host, base, write) => write(host, base, 5n),
+  },
+  {
+    name: "reclaim against a VMM write",
+    setUp: coldPage,
+    first: (host) => host.hostMm.shrinkOneFolio(host.cpu),
+    second: (host, base) => host.hostMm.userAccess(host.cpu, base, true),
+  },
+  {
+    name: "reclaim against munmap",
+    setUp: coldPage,
+    first: (host) => host.hostMm.shrinkOneFolio(host.cpu),
+    second: (host, base) => host.hostMm.munmap(host.cpu, base, HUGE),
+  },
+  {
+    name: "munmap against reclaim",
+    setUp: coldPage,
+    first: (host, base) => host.hostMm.munmap(host.cpu, base, HUGE),
+    second: (host) => host.hostMm.shrinkOneFolio(host.cpu),
+  },
+  {
+    name: "reclaim against idle marking",
+    setUp: coldPage,
+    first: (host) => host.hostMm.shrinkOneFolio(host.cpu),
+    second: (host) => markIdle(host, 0x100000),
+  },
+  {
+    name: "a quick lookup against unmap and reuse",
+    setUp: coldPage,
+    first: touchRead,
+    second: (host, base) => {
+      host.hostMm.reclaimPages(host.cpu, { target: 2 });
+      touchRead(host, at(base, 1));
+    },
+  },
+  {
+    name: "reclaim of a huge page against a guest write to a tail",
+    thp: true,
+    setUp: coldHugePage,
+    first: (host) => host.hostMm.shrinkOneFolio(host.cpu),
+    second: (host, base, write) => write(host, at(base, 9), 5n),
+  },
+  {
+    name: "a quick lookup of a tail against the split of its folio",
+    thp: true,
+    setUp: coldHugePage,
+    first: (host, base) => touchRead(host, at(base, 9)),
+    second: (host) => host.hostMm.shrinkOneFolio(host.cpu),
+  },
+  {
+    name: "a PMD split against madvise of a part",
+    thp: true,
+    setUp: coldHugePage,
+    first: (host, base) => host.hostMm.splitHugePmd(host.cpu, base),
+    second: (host, base) => host.hostMm.madviseDontneed(host.cpu, at(base, 3), 4 * PAGE),
+  },
+  {
+    name: "madvise of a part against reclaim",
+    thp: true,
+    setUp: coldHugePage,
+    first: (host, base) => host.hostMm.madviseDontneed(host.cpu, at(base, 3), 4 * PAGE),
+    second: (host) => host.hostMm.shrinkOneFolio(host.cpu),
+  },
+];
+
+/** Runs `second` at access number `moment` of `first`; false if `first` was over before. */
+function runAt(scenario: Scenario, moment: number): boolean {
+  const host = makeHost({ pages: 2048, transparentHugePages: scenario.thp === true });
+  const subscriber = new RecordingSubscriber();
+  host.hostMm.notifiers.register(host.cpu, subscriber);
+  const written = new Map<Hva, bigint>();
+  const write: Writer = (by, hva, token) => {
+    const { pfn } = lookUp(by, hva, WRITE);
+    const open = subscriber.log.filter((line) => line.includes(".start")).length;
+    const closed = subscriber.log.filter((line) => line.includes(".end")).length;
+    if (open === closed) {
+      by.hostMm.writeContent(by.cpu, pfn, token);
+      written.set(hva, token);
+    }
+    by.hostMm.releasePage(by.cpu, pfn, open === closed ? "dirty" : "unused");
+  };
+  const base = scenario.setUp(host);
+  const other: Host = {
+    machine: host.machine,
+    cpu: host.machine.attach(),
+    hostMm: attachHostMm(host.machine, host.hostMm.handle),
+  };
+  other.hostMm.notifiers.register(other.cpu, subscriber);
+  const interrupted = interruptedCpu(host.cpu, moment, () => scenario.second(other, base, write));
+  scenario.first({ ...host, cpu: interrupted.cpu }, base, write);
+  expect(checkHostMmInvariants(host.hostMm, host.cpu)).toEqual([]);
+  host.hostMm.reclaimPages(host.cpu, { target: 600 });
+  host.hostMm.reclaimPages(host.cpu, { target: 600 });
+  expect(checkHostMmInvariants(host.hostMm, host.cpu)).toEqual([]);
+  for (const [hva, token] of written) {
+    expect(host.hostMm.readContent(host.cpu, lookUp(host, hva, READ).pfn)).toBe(token);
+  }
+  return interrupted.ran();
+}
+
+describe("an operation that runs whole at any moment of another", () => {
+  // Huge scenarios pass over stretches of the 512 equal steps of a split.
+  it.each(scenarios)("$name", (scenario) => {
+    let moments = 0;
+    let moment = 0;
+    while (runAt(scenario, moment)) {
+      moments++;
+      moment += scenario.thp === true && moment > 60 ? 41 : 1;
+    }
+    expect(moments).toBeGreaterThan(10);
+  });
+});
