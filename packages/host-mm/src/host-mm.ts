@@ -28,6 +28,8 @@ export interface HostMmCounts {
   readonly rss: number;
   /** Pages in use or in a processor's stock of free pages. */
   readonly takenPages: number;
+  /** Of these, free pages in processors' stocks. Exact only while nobody allocates. */
+  readonly stockedPages: number;
   readonly inactivePages: number;
   readonly activePages: number;
   readonly usedSwapSlots: number;
@@ -184,6 +186,7 @@ export class HostMm implements PrimaryMmu {
     return {
       rss: readRss(this.mm, cpu),
       takenPages: this.mm.zone.takenPages(cpu),
+      stockedPages: this.mm.zone.stockedPages(cpu),
       inactivePages: this.mm.lruvec.inactivePages(cpu),
       activePages: this.mm.lruvec.activePages(cpu),
       usedSwapSlots: this.mm.swap.usedSlots(cpu),

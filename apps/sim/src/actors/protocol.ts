@@ -2,10 +2,15 @@ import type { StatisticsSnapshot } from "@kvm-age/machine";
 import type { VcpuStatistics } from "@kvm-age/vcpu";
 import type { LatencyData } from "../vm/latencies.js";
 import type { VmHandle } from "../vm/vm.js";
+import type { TortureAgerReport } from "./programs/torture/torture-ager.js";
+import type { TortureLoggerReport } from "./programs/torture/torture-logger.js";
+import type { TortureMoverReport } from "./programs/torture/torture-mover.js";
+import type { TortureReclaimerReport } from "./programs/torture/torture-reclaimer.js";
+import type { TortureVcpuProgram, TortureVcpuReport } from "./programs/torture/torture-vcpu.js";
 import type { RecordedTrace } from "./recorded-trace.js";
 
 /** Who an actor is. */
-export type ActorRole = "vcpu" | "ager" | "reclaimer";
+export type ActorRole = "vcpu" | "ager" | "reclaimer" | "mover" | "logger";
 
 /** What an actor is started with. */
 export interface ActorInit {
@@ -31,7 +36,16 @@ export type Program =
   | { readonly type: "aging-passes"; readonly share: number; readonly shares: number }
   | { readonly type: "replay"; readonly trace: RecordedTrace; readonly firstPage: number; readonly repeat: number }
   | { readonly type: "age-every"; readonly ms: number }
-  | { readonly type: "reclaim-every"; readonly ms: number };
+  | { readonly type: "reclaim-every"; readonly ms: number }
+  | TortureProgram;
+
+/** What the actors of a torture run do: each its kind of mischief, by a seed of its own. */
+export type TortureProgram =
+  | TortureVcpuProgram
+  | { readonly type: "torture-ager"; readonly seed: number }
+  | { readonly type: "torture-reclaimer"; readonly seed: number }
+  | { readonly type: "torture-mover"; readonly seed: number }
+  | { readonly type: "torture-logger"; readonly seed: number; readonly versions: SharedArrayBuffer };
 
 /** Report of `mark-idle`. */
 export interface MarkIdleReport {
@@ -71,6 +85,11 @@ export type ProgramReport =
   | AgingPassesReport
   | AgeEveryReport
   | ReclaimReport
+  | TortureVcpuReport
+  | TortureAgerReport
+  | TortureReclaimerReport
+  | TortureMoverReport
+  | TortureLoggerReport
   | NothingToReport;
 
 /** From the main thread. */

@@ -4,6 +4,11 @@ import { agingPasses } from "./programs/aging-passes.js";
 import { markIdle } from "./programs/mark-idle.js";
 import { reclaimEvery } from "./programs/reclaim-every.js";
 import { replayTrace } from "./programs/replay-trace.js";
+import { tortureAger } from "./programs/torture/torture-ager.js";
+import { tortureLogger } from "./programs/torture/torture-logger.js";
+import { tortureMover } from "./programs/torture/torture-mover.js";
+import { tortureReclaimer } from "./programs/torture/torture-reclaimer.js";
+import { TortureVcpu } from "./programs/torture/torture-vcpu.js";
 import { touch } from "./programs/touch.js";
 import type { Program, ProgramReport } from "./protocol.js";
 
@@ -22,5 +27,15 @@ export function runProgram(actor: Actor, step: number, program: Program): Progra
       return ageEvery(actor, step, program.ms);
     case "reclaim-every":
       return reclaimEvery(actor, step, program.ms);
+    case "torture-vcpu":
+      return new TortureVcpu(actor, program).run();
+    case "torture-ager":
+      return tortureAger(actor, step, program.seed);
+    case "torture-reclaimer":
+      return tortureReclaimer(actor, step, program.seed);
+    case "torture-mover":
+      return tortureMover(actor, step, program.seed);
+    case "torture-logger":
+      return tortureLogger(actor, step, program.seed, program.versions);
   }
 }

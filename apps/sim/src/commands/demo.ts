@@ -38,7 +38,7 @@ const MMU: MmuOptions = {
 
 const ACCESS_TRACKING: AccessTrackingOptions = accessTrackingOptionsSchema.parse({
   ...MMU,
-  bytesPerVcpu: 512 * 1024 * 1024,
+  bytesPerVcpu: 256 * 1024 * 1024,
   overlap: false,
   agingDuringFaults: true,
   backing: "anonymous",

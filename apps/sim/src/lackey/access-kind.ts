@@ -1,6 +1,6 @@
 /** What an access does: a load (`L`), a store (`S`), or both in one instruction, a modify (`M`). */
 export type AccessKind = 0 | 1 | 2;
 
-export const LOAD: AccessKind = 0;
-export const STORE: AccessKind = 1;
-export const MODIFY: AccessKind = 2;
+export const LOAD: 0 = 0;
+export const STORE: 1 = 1;
+export const MODIFY: 2 = 2;

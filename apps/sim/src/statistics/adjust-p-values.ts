@@ -9,7 +9,7 @@ export function adjustPValues(pValues: readonly number[]): number[] {
   let smallest = 1;
   largestFirst.forEach((index, place) => {
     const rank = pValues.length - place;
-    smallest = Math.min(smallest, (pValues[index]! * pValues.length) / rank);
+    smallest = Math.min(smallest, pValues[index]! * (pValues.length / rank));
     adjusted[index] = smallest;
   });
   return adjusted;

@@ -62,12 +62,16 @@ describe("LackeyParser", () => {
 
   test("reads back what was written, wherever the chunks are cut", () => {
     fc.assert(
-      fc.property(fc.array(access, { maxLength: 40 }), fc.array(fc.nat(1000), { maxLength: 12 }), (list, cuts) => {
-        const text = list.map((written) => `${lackeyLine(written)}\n`).join("");
-        const places = cuts.filter((cut) => cut < text.length);
-        const expected = list.map(({ address, kind }) => [Number(address >> 12n), kind]);
-        expect(parse(text, places).accesses).toEqual(expected);
-      }),
+      fc.property(
+        fc.array(access, { maxLength: 40 }),
+        fc.array(fc.nat(1000), { maxLength: 12 }),
+        (list, cuts) => {
+          const text = list.map((written) => `${lackeyLine(written)}\n`).join("");
+          const places = cuts.filter((cut) => cut < text.length);
+          const expected = list.map(({ address, kind }) => [Number(address >> 12n), kind]);
+          expect(parse(text, places).accesses).toEqual(expected);
+        },
+      ),
     );
   });
 

@@ -7,7 +7,11 @@ import {
 } from "../../src/options/access-tracking-options.js";
 import { IncompatibleOptionsError, OptionRangeError } from "../../src/options/errors.js";
 import { memoryLimitPages } from "../../src/options/memory-limit.js";
-import { addReplayOptions, type ReplayFlags, resolveReplayOptions } from "../../src/options/replay-options.js";
+import {
+  addReplayOptions,
+  type ReplayFlags,
+  resolveReplayOptions,
+} from "../../src/options/replay-options.js";
 
 function parse<Flags>(add: (command: Command) => Command, args: readonly string[]): Flags {
   const command = add(new Command().exitOverride().configureOutput({ writeErr: () => {} }));
@@ -44,7 +48,12 @@ describe("options of access-tracking", () => {
 
   test("take the selftest's letters", () => {
     const options = accessTracking("-v", "2", "-b", "0x10M", "-o", "-p", "-s", "anonymous_thp", "-w", "1");
-    expect(options).toMatchObject({ vcpus: 2, bytesPerVcpu: 16 << 20, overlap: true, agingDuringFaults: true });
+    expect(options).toMatchObject({
+      vcpus: 2,
+      bytesPerVcpu: 16 << 20,
+      overlap: true,
+      agingDuringFaults: true,
+    });
     expect(options).toMatchObject({ backing: "anonymous_thp", tooManyIdle: "warn" });
   });
 
@@ -87,7 +96,9 @@ describe("options of access-tracking", () => {
   test("refuse NPT without A/D bits, and say why", () => {
     expect(accessTracking("--no-ad").adBits).toBe(false);
     expect(() => accessTracking("--no-ad", "--mmu-mode", "npt")).toThrow(IncompatibleOptionsError);
-    expect(() => accessTracking("--no-ad", "--mmu-mode", "npt")).toThrow("always have Accessed and Dirty bits");
+    expect(() => accessTracking("--no-ad", "--mmu-mode", "npt")).toThrow(
+      "always have Accessed and Dirty bits",
+    );
   });
 });
 

@@ -41,12 +41,16 @@ describe("parseSize", () => {
 
   test("reads every notation of a number as the same", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), fc.constantFrom("", "k", "M"), (number, suffix) => {
-        const bytes = number * { "": 1, k: 1024, M: 2 ** 20 }[suffix]!;
-        for (const text of [`${number}`, `0x${number.toString(16)}`, `0${number.toString(8)}`]) {
-          expect(parseSize(text + suffix)).toBe(bytes);
-        }
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+        fc.constantFrom("", "k", "M"),
+        (number, suffix) => {
+          const bytes = number * { "": 1, k: 1024, M: 2 ** 20 }[suffix]!;
+          for (const text of [`${number}`, `0x${number.toString(16)}`, `0${number.toString(8)}`]) {
+            expect(parseSize(text + suffix)).toBe(bytes);
+          }
+        },
+      ),
     );
   });
 });

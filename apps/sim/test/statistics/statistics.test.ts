@@ -59,7 +59,11 @@ describe("rankSumTest", () => {
   });
 
   test("is the same for swapped sides", () => {
-    fc.assert(fc.property(sample, sample, (a, b) => expect(rankSumTest(a, b)).toBeCloseTo(rankSumTest(b, a), 12)));
+    fc.assert(
+      fc.property(sample, sample, (a, b) => {
+        expect(rankSumTest(a, b)).toBeCloseTo(rankSumTest(b, a), 12);
+      }),
+    );
   });
 
   test("stands 50 values a side", () => {
@@ -133,7 +137,10 @@ describe("compareSamples", () => {
 
   test("calls one difference among many figures chance", () => {
     const same = { kind: TIME, a: low, b: low };
-    const [first] = compareSamples([{ kind: TIME, a: high, b: low }, ...Array.from({ length: 9 }, () => same)]);
+    const [first] = compareSamples([
+      { kind: TIME, a: high, b: low },
+      ...Array.from({ length: 9 }, () => same),
+    ]);
     expect(first!.pValue).toBeLessThan(0.05);
     expect(first!.verdict).toBe("not distinguishable");
   });

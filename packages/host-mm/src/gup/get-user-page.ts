@@ -6,7 +6,15 @@ import { folioMarkAccessed } from "../page/folio-mark-accessed.js";
 import { folioMarkDirty } from "../page/folio-mark-dirty.js";
 import { folioGet, pageFolio } from "../page/folio-reference.js";
 import { HPAGE_PMD_NR, NULL_PAGE, type Page } from "../page/mem-map.js";
-import { PAGE_DIRTY, PAGE_PRESENT, PAGE_RW, pmdTransHuge, ptePfn } from "../page-table/pte.js";
+import {
+  PAGE_DIRTY,
+  PAGE_PRESENT,
+  PAGE_RW,
+  PTE_NONE,
+  pmdTransHuge,
+  ptePfn,
+  ptePresent,
+} from "../page-table/pte.js";
 
 /** How a blocking lookup ended; the page is `NULL_PAGE` unless `result` is done. */
 export interface UserPage {
@@ -36,8 +44,11 @@ export function getUserPage(mm: MmStruct, cpu: Cpu, fault: VmFault): UserPage {
 function followPage(mm: MmStruct, cpu: Cpu, fault: VmFault): Page {
   const { pageTables } = mm;
   const pmd = pageTables.pmdOffset(cpu, fault.index);
-  if (pmd === NULL_ADDRESS) return NULL_PAGE;
-  if (pmdTransHuge(cpu.readOnce(pmd))) return followPmd(mm, cpu, pmd, fault);
+  const pmdEntry = pmd === NULL_ADDRESS ? PTE_NONE : cpu.readOnce(pmd);
+  if (pmdEntry === PTE_NONE) return NULL_PAGE;
+  if (pmdTransHuge(pmdEntry)) return followPmd(mm, cpu, pmd, fault);
+  // A look without the lock: the mmap lock keeps the table, and what is not present leads to a fault either way.
+  if (!ptePresent(cpu.readOnce(pageTables.pteOffset(pmdEntry, fault.index)))) return NULL_PAGE;
   const pte = pageTables.pteOffsetMapLock(cpu, fault.index);
   if (pte === NULL_ADDRESS) return NULL_PAGE;
   const page = takeEntry(mm, cpu, cpu.readOnce(pte), 0, fault.write);

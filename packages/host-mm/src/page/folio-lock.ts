@@ -15,6 +15,11 @@ export function folioTrylock(memMap: MemMap, cpu: Cpu, folio: Page): boolean {
   return true;
 }
 
+/** `__folio_set_locked`: the new folio was made with `PG_LOCKED` in its state and can be found from now on. */
+export function folioSetLocked(memMap: MemMap, cpu: Cpu, folio: Page): void {
+  cpu.lockdep.acquired(FOLIO_LOCK_CLASS, memMap.stateWord(folio));
+}
+
 /** `folio_lock`: waits for the lock. The caller holds a reference, so the folio stays what it is. */
 export function folioLock(memMap: MemMap, cpu: Cpu, folio: Page): void {
   const word = memMap.stateWord(folio);

@@ -53,13 +53,16 @@ export function deleteFromSwapCache(mm: MmStruct, cpu: Cpu, folio: Page): void {
 
 /**
  * `swap_cache_get_folio`: the cached page of a slot with a reference, or `NULL_PAGE`. The page may leave the cache between the look and the
- * reference; the second look finds out, and the reference is dropped again.
+ * reference; the second look finds out, and the reference is dropped again. A frozen page is about to leave the cache: wait for that.
  */
 export function swapCacheGetFolio(mm: MmStruct, cpu: Cpu, slot: number): Page {
   for (;;) {
     const folio = mm.swap.cachedPage(cpu, slot);
     if (folio === NULL_PAGE) return NULL_PAGE;
-    if (!folioTryGet(mm.memMap, cpu, folio)) continue;
+    if (!folioTryGet(mm.memMap, cpu, folio)) {
+      cpu.relax(mm.swap.slotWord(slot));
+      continue;
+    }
     if (mm.swap.cachedPage(cpu, slot) === folio) return folio;
     folioPut(mm.memMap, mm.lruvec, mm.zone, cpu, folio);
   }

@@ -121,7 +121,8 @@ export class SwapDevice {
     return offset(this.handle.mm, wordOffset);
   }
 
-  private slotWord(slot: number): Address {
+  /** u32: the holders of a slot in use, or the link of a free one. */
+  slotWord(slot: number): Address {
     return offset(this.handle.map, slot * 4);
   }
 

@@ -1,6 +1,6 @@
 import { type Address, offset } from "../cpu/address.js";
 import type { Cpu } from "../cpu/cpu.js";
-import { CacheExhaustedError } from "./errors.js";
+import { CacheExhaustedError, OutOfMemoryError } from "./errors.js";
 
 /** Where a cache gets its objects and returns what is left. */
 export interface ObjectSource {
@@ -30,16 +30,17 @@ export class ObjectCache {
   }
 
   /**
-   * `kvm_mmu_topup_memory_cache`: if fewer than `minimum` objects are in stock, fills up to the capacity.
+   * `kvm_mmu_topup_memory_cache`: if fewer than `minimum` objects are in stock, fills up to the capacity, or as far as the source
+   * goes.
    *
-   * @throws OutOfMemoryError if the source is exhausted; what was filled so far stays in stock.
+   * @throws OutOfMemoryError if the source is exhausted before `minimum`; what was filled so far stays in stock.
    */
   topUp(cpu: Cpu, minimum: number): void {
-    let count = this.count(cpu);
-    if (count >= minimum) return;
-    while (count < this.capacity) {
-      cpu.writeOnce32(this.objectWord(count), this.source.allocate(cpu));
-      cpu.writeOnce32(this.address, ++count);
+    if (this.count(cpu) >= minimum) return;
+    try {
+      this.fill(cpu);
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError) || this.count(cpu) < minimum) throw error;
     }
   }
 
@@ -58,6 +59,13 @@ export class ObjectCache {
   /** `kvm_mmu_free_memory_cache`: returns the whole stock to the source. */
   drain(cpu: Cpu): void {
     while (this.count(cpu) > 0) this.source.free(cpu, this.take(cpu));
+  }
+
+  private fill(cpu: Cpu): void {
+    for (let count = this.count(cpu); count < this.capacity; count++) {
+      cpu.writeOnce32(this.objectWord(count), this.source.allocate(cpu));
+      cpu.writeOnce32(this.address, count + 1);
+    }
   }
 
   private objectWord(index: number): Address {

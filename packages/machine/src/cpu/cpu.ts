@@ -115,7 +115,7 @@ export interface Cpu {
   preemptDisable(): void;
   preemptEnable(): void;
 
-  // ---- Locks (FIFO-fair where the kernel's are) ------------------------------------------------------
+  // ---- Locks (reader/writer locks are fair, first come first served; the others need not be) ------------
 
   /** `read_lock`: shared. A writer that waits holds back readers that come after it. Not recursive. */
   readLock(lock: RwLock): void;

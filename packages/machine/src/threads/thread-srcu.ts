@@ -19,7 +19,7 @@ function counterWord(srcu: Srcu, cpu: number, index: number, exits: boolean): nu
 export function threadSrcuReadLock(arena: Arena, srcu: Srcu, cpu: number): number {
   const index = Atomics.load(arena.u32, (srcu.address >>> 2) + INDEX) & 1;
   // Sequentially consistent: pairs with the sums in `readersActive`. A flip between the two steps leaves this
-  // reader in the old set; the second wait of `threadSynchronizeSrcu` covers it.
+  // reader in the old set, which this or the next grace period waits for.
   Atomics.add(arena.u32, counterWord(srcu, cpu, index, false), 1);
   return index;
 }
@@ -46,13 +46,12 @@ export function threadSynchronizeSrcu(arena: Arena, waiter: Waiter, srcu: Srcu, 
   while (Atomics.compareExchange(i32, base + MUTEX, 0, 1) !== 0) {
     waiter.waitWhileEqual(base + MUTEX, 1, base + MUTEX_SLEEPERS);
   }
-  // Twice: the first flip may leave readers in the new set who read the index before an earlier flip.
-  for (let flip = 0; flip < 2; flip++) {
-    const index = Atomics.load(i32, base + INDEX) & 1;
-    while (readersActive(arena, srcu, maxCpus, index ^ 1)) waiter.relax();
-    Atomics.add(i32, base + INDEX, 1);
-    while (readersActive(arena, srcu, maxCpus, index)) waiter.relax();
-  }
+  // The idle set first: a reader that read the index before an earlier flip may still be entering it, and after this flip it
+  // would count as new.
+  const index = Atomics.load(i32, base + INDEX) & 1;
+  while (readersActive(arena, srcu, maxCpus, index ^ 1)) waiter.relax();
+  Atomics.add(i32, base + INDEX, 1);
+  while (readersActive(arena, srcu, maxCpus, index)) waiter.relax();
   Atomics.store(i32, base + MUTEX, 0);
   waiter.wake(base + MUTEX, base + MUTEX_SLEEPERS);
 }

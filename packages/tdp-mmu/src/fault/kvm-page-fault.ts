@@ -36,7 +36,7 @@ export class KvmPageFault implements SpteAccess {
   /** Host frame of the faulting page; of the start of the huge page once the level is chosen. */
   pfn: Pfn = 0 as Pfn;
   mapWritable = false;
-  /** Errno name if the fault failed. */
+  /** Errno name if the fault failed; `EHWPOISON` with a retry: the task is to be signalled. */
   errno: string | null = null;
 
   /**

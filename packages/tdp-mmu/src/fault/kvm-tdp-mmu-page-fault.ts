@@ -35,6 +35,7 @@ function handleNoslotFault(mmu: TdpMmu, fault: KvmPageFault): RetPf {
 function faultinPfn(mmu: TdpMmu, cpu: Cpu, primary: PrimaryMmu, fault: KvmPageFault): RetPf {
   const found = kvmMmuFaultinPfn(mmu.memslots, cpu, primary, fault);
   fault.mmuSeq = found.mmuSeq;
+  fault.errno = found.errno;
   switch (found.outcome) {
     case "continue":
       fault.pfn = found.pfn;
@@ -47,7 +48,6 @@ function faultinPfn(mmu: TdpMmu, cpu: Cpu, primary: PrimaryMmu, fault: KvmPageFa
     case "no-slot":
       return handleNoslotFault(mmu, fault);
     case "error":
-      fault.errno = found.errno;
       return RetPf.error;
   }
 }

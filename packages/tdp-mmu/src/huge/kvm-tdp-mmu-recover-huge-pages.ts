@@ -1,4 +1,4 @@
-import { type Address, type Cpu, offset } from "@kvm-age/machine";
+import type { Address, Cpu } from "@kvm-age/machine";
 import {
   kvmMmuMaxMappingLevel,
   kvmSlotDirtyTrackEnabled,
@@ -12,16 +12,18 @@ import {
   isLastSpte,
   isShadowPresentPte,
   KVM_MAX_HUGEPAGE_LEVEL,
+  kvmPagesPerHpage,
   makeHugeSpte,
   PG_LEVEL_2M,
-  type PgLevel,
+  PG_LEVEL_4K,
   type Spte,
   spteToPfn,
 } from "@kvm-age/spte";
 import { forEachValidRootOfSlot } from "../dirty/dirty-log-slot.js";
 import { TdpIter } from "../iterator/tdp-iter.js";
-import { tdpMmuIterCondResched } from "../iterator/tdp-mmu-iter-cond-resched.js";
+import { tdpMmuIterCondResched, tdpMmuIterNeedResched } from "../iterator/tdp-mmu-iter-cond-resched.js";
 import type { KvmMmuPage } from "../page/kvm-mmu-page.js";
+import { sptepToSp } from "../page/tdp-mmu-sp.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { tdpMmuSetSpteAtomic } from "../write/tdp-mmu-set-spte.js";
 import { isNxHugePageEnabled } from "./nx-huge-pages.js";
@@ -30,24 +32,18 @@ import { isNxHugePageEnabled } from "./nx-huge-pages.js";
 const AGAIN = "again";
 
 /**
- * `tdp_mmu_make_huge_spte`: a huge leaf built from the first present leaf below the entry; null if there is none, `AGAIN` if the
- * search should be broken off. Any leaf will do: the slot maps the range contiguously.
+ * `tdp_mmu_make_huge_spte`: a huge leaf built from the first present leaf anywhere below the entry; null if there is none,
+ * `AGAIN` if the search should be broken off. Any leaf will do: the slot maps the range contiguously. Whether to break off is
+ * asked of the parent's walk, which is the one that will give way.
  */
 function tdpMmuMakeHugeSpte(mmu: TdpMmu, cpu: Cpu, parent: TdpIter): Spte | null | typeof AGAIN {
-  let table = (spteToPfn(mmu.format, parent.oldSpte) * 4096) as Address;
-  let level = (parent.level - 1) as PgLevel;
-  for (let index = 0; index < 512; ) {
-    const spte = cpu.readOnce(offset(table, index * 8)) as Spte;
-    if (!isShadowPresentPte(spte)) {
-      index++;
-      if (cpu.needResched() || cpu.rwlockNeedbreak(mmu.mmuLock)) return AGAIN;
-    } else if (isLastSpte(spte, level)) {
-      return makeHugeSpte(mmu.format, spte, parent.level, isNxHugePageEnabled(mmu));
-    } else {
-      table = (spteToPfn(mmu.format, spte) * 4096) as Address;
-      level = (level - 1) as PgLevel;
-      index = 0;
-    }
+  const child = sptepToSp(mmu, cpu, (spteToPfn(mmu.format, parent.oldSpte) * 4096) as Address);
+  const end = parent.gfn + kvmPagesPerHpage(parent.level);
+  const iter = new TdpIter(mmu.format);
+  for (iter.start(cpu, child, PG_LEVEL_4K, parent.gfn); iter.valid && iter.gfn < end; iter.next(cpu)) {
+    if (tdpMmuIterNeedResched(mmu, cpu, parent)) return AGAIN;
+    if (!isShadowPresentPte(iter.oldSpte) || !isLastSpte(iter.oldSpte, iter.level)) continue;
+    return makeHugeSpte(mmu.format, iter.oldSpte, parent.level, isNxHugePageEnabled(mmu));
   }
   return null;
 }
@@ -84,8 +80,8 @@ function recoverHugePagesRange(
     }
     const huge = isRecoverable(mmu, cpu, primary, slot, iter) ? tdpMmuMakeHugeSpte(mmu, cpu, iter) : null;
     // Broken off, or the exchange was lost: the same entry again, with the yield check.
-    if (huge === AGAIN && iter.nextLastLevelGfn !== iter.yieldedGfn) continue;
-    if (huge !== null && huge !== AGAIN) {
+    if (huge === AGAIN) continue;
+    if (huge !== null) {
       if (!tdpMmuSetSpteAtomic(mmu, cpu, iter, huge)) continue;
       flush = true;
     }

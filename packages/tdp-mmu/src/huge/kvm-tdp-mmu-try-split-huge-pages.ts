@@ -1,4 +1,4 @@
-import { type Address, type Cpu, NULL_ADDRESS, OutOfMemoryError } from "@kvm-age/machine";
+import { type Cpu, NULL_ADDRESS, OutOfMemoryError } from "@kvm-age/machine";
 import { type Slot, slotAsId } from "@kvm-age/memslot";
 import {
   type Gfn,
@@ -20,18 +20,18 @@ import { tdpMmuSplitHugePage } from "./tdp-mmu-split-huge-page.js";
 const ENOMEM = 12;
 const NO_SP = NULL_ADDRESS as KvmMmuPage;
 
-/** A table for a split, straight from the allocators, or 0 if memory is out. */
+/** A descriptor and a table for a split, straight from the allocators, or 0 if memory is out. */
 function tdpMmuAllocSpForSplit(mmu: TdpMmu, cpu: Cpu): KvmMmuPage {
-  let frame: Address;
+  let sp = NO_SP;
   try {
-    frame = mmu.frames.allocateFrame(cpu, SHADOW_NONPRESENT_VALUE);
+    sp = mmu.headers.allocate(cpu) as KvmMmuPage;
+    cpu.writeOnce32(sptWord(sp), mmu.frames.allocateFrame(cpu, SHADOW_NONPRESENT_VALUE));
+    return sp;
   } catch (error) {
-    if (error instanceof OutOfMemoryError) return NO_SP;
-    throw error;
+    if (!(error instanceof OutOfMemoryError)) throw error;
+    if (sp !== NO_SP) mmu.headers.free(cpu, sp);
+    return NO_SP;
   }
-  const sp = mmu.headers.allocate(cpu) as KvmMmuPage;
-  cpu.writeOnce32(sptWord(sp), frame);
-  return sp;
 }
 
 /** Leaves RCU and `mmu_lock`, allocates, and takes both again. The iterator must restart afterwards. */

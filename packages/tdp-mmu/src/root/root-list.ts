@@ -2,7 +2,7 @@ import { type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
 import { kvmMmuRoleAsId, roleInvalid } from "@kvm-age/spte";
 import { type KvmMmuPage, rootLinkWord, spRole } from "../page/kvm-mmu-page.js";
 import type { TdpMmu } from "../tdp-mmu.js";
-import { ANY_AS_ID, KVM_INVALID_ROOTS } from "./root-types.js";
+import { ANY_AS_ID, KVM_DIRECT_ROOTS, KVM_INVALID_ROOTS } from "./root-types.js";
 
 const NO_ROOT = NULL_ADDRESS as KvmMmuPage;
 
@@ -14,6 +14,7 @@ export function tdpMmuRootMatch(
   asId: number,
   types: number,
 ): boolean {
+  if ((types & KVM_DIRECT_ROOTS) === 0) return false;
   const role = spRole(cpu, root);
   if (roleInvalid(mmu.format.rules, role) && (types & KVM_INVALID_ROOTS) === 0) return false;
   return asId === ANY_AS_ID || kvmMmuRoleAsId(role) === asId;

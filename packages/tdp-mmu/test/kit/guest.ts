@@ -50,7 +50,18 @@ export interface GuestInit {
   readonly options?: Partial<TdpMmuOptions>;
   readonly slotPages?: number;
   readonly slotFlags?: number;
+  /** @default 64 MiB */
+  readonly arenaBytes?: number;
+  readonly mmioCaching?: boolean;
   readonly wrapCpu?: (cpu: Cpu) => Cpu;
+}
+
+export interface Region {
+  readonly slot: number;
+  readonly gfn: number;
+  readonly pages: number;
+  readonly hva: Hva;
+  readonly flags: number;
 }
 
 export const SLOT_GFN = 0x40000 as Gfn;
@@ -58,7 +69,7 @@ export const SLOT_HVA = 0x7f0000000000 as Hva;
 
 /** One VM with one vCPU and one slot, on one thread: the smallest thing a TDP MMU can work for. */
 export class Guest {
-  readonly machine: ThreadMachine = ThreadMachine.create({ arenaBytes: 64 << 20, maxCpus: 4 });
+  readonly machine: ThreadMachine;
   readonly cpu: Cpu;
   readonly host: LinearHost = new LinearHost();
   readonly format: SpteFormat;
@@ -70,6 +81,7 @@ export class Guest {
   private readonly slotPages: number;
 
   constructor(init: GuestInit = {}) {
+    this.machine = ThreadMachine.create({ arenaBytes: init.arenaBytes ?? 64 << 20, maxCpus: 4 });
     const raw = this.machine.attach();
     this.cpu = init.wrapCpu?.(raw) ?? raw;
     const { cpu, machine } = this;
@@ -78,6 +90,7 @@ export class Guest {
       mode,
       ruleSet: init.ruleSet ?? linux73,
       ...(mode === "ept" ? { adBits: init.adBits ?? true } : {}),
+      mmioCaching: init.mmioCaching ?? true,
     });
     this.memslots = createMemslots(cpu, machine, { maxGfn: (2 ** 34 - 1) as Gfn });
     this.flushDomain = { address: machine.frames.allocateSpan(cpu, flushDomainBytes(4)), maxMembers: 4 };
@@ -95,22 +108,21 @@ export class Guest {
 
   /** Creates slot 0, or changes its flags. */
   setSlot(flags: number): void {
-    kvmSetMemoryRegion(this.memslots, this.cpu, this.arch, {
-      slot: 0,
-      flags,
-      guestPhysAddr: SLOT_GFN * 4096,
-      memorySize: this.slotPages * 4096,
-      userspaceAddr: SLOT_HVA,
-    });
+    this.setRegion({ slot: 0, gfn: SLOT_GFN, pages: this.slotPages, hva: SLOT_HVA, flags });
   }
 
-  deleteSlot(): void {
-    kvmSetMemoryRegion(this.memslots, this.cpu, this.arch, {
-      slot: 0,
-      flags: 0,
-      guestPhysAddr: SLOT_GFN * 4096,
-      memorySize: 0,
-      userspaceAddr: SLOT_HVA,
+  deleteSlot(arch: SecondaryMmu = this.arch): void {
+    this.setRegion({ slot: 0, gfn: SLOT_GFN, pages: 0, hva: SLOT_HVA, flags: 0 }, arch);
+  }
+
+  /** `KVM_SET_USER_MEMORY_REGION` in pages; `slot` is address space << 16 | id. */
+  setRegion(region: Region, arch: SecondaryMmu = this.arch): void {
+    kvmSetMemoryRegion(this.memslots, this.cpu, arch, {
+      slot: region.slot,
+      flags: region.flags,
+      guestPhysAddr: region.gfn * 4096,
+      memorySize: region.pages * 4096,
+      userspaceAddr: region.hva,
     });
   }
 
@@ -135,8 +147,8 @@ export class Guest {
     return this.faultWithCode(page, present | (write ? PFERR_WRITE_MASK : 0), cpu);
   }
 
-  faultWithCode(page: number, code: number, cpu: Cpu = this.cpu): RetPf {
-    const fault = new KvmPageFault((SLOT_GFN + page) * 4096, code, false);
+  faultWithCode(page: number, code: number, cpu: Cpu = this.cpu, prefetch = false): RetPf {
+    const fault = new KvmPageFault((SLOT_GFN + page) * 4096, code, prefetch);
     return kvmTdpMmuPageFault(this.mmu, cpu, this.vcpu, this.host, fault);
   }
 

@@ -1,0 +1,2 @@
+import { benchMapFaults } from "./map-faults.js";
+console.log(benchMapFaults());
