@@ -3,5 +3,10 @@ import { base } from "../../tsup.base";
 
 export default defineConfig({
   ...base,
-  entry: { cli: "src/cli.ts", "actor.worker": "src/actors/actor.worker.ts", bench: "src/bench/main.ts", torture: "src/torture/main.ts" },
+  entry: {
+    cli: "src/cli.ts",
+    "actor.worker": "src/actors/actor.worker.ts",
+    bench: "src/bench/main.ts",
+    torture: "src/torture/main.ts",
+  },
 });

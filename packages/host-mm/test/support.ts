@@ -1,4 +1,12 @@
-import { type Cpu, ThreadMachine } from "@kvm-age/machine";
+import {
+  type Cpu,
+  createWordWidths,
+  LockGraph,
+  ThreadMachine,
+  withAddressSanitizer,
+  withLockdep,
+  withWidthCheck,
+} from "@kvm-age/machine";
 import type { Hva, HvaToPfnRequest } from "@kvm-age/memslot";
 import type { Pfn } from "@kvm-age/spte";
 import {
@@ -14,21 +22,34 @@ export const HUGE = 2 << 20;
 
 export interface Host {
   readonly machine: ThreadMachine;
+  /** Checks every access and lock. */
   readonly cpu: Cpu;
+  /** The same processor without checks. */
+  readonly rawCpu: Cpu;
   readonly hostMm: HostMm;
 }
 
 export function makeHost(init: Partial<HostMmInit> = {}): Host {
   const machine = ThreadMachine.create({ arenaBytes: 16 << 20, maxCpus: 4 });
-  const cpu = machine.attach();
+  const rawCpu = machine.attach();
+  const cpu = checkedCpu(machine, rawCpu);
   const hostMm = createHostMm(cpu, machine, {
     pages: 256,
     transparentHugePages: false,
     contents: true,
     ...init,
   });
-  return { machine, cpu, hostMm };
+  return { machine, cpu, rawCpu, hostMm };
 }
+
+/** A processor whose locking, addresses and word widths are checked. */
+function checkedCpu(machine: ThreadMachine, rawCpu: Cpu): Cpu {
+  const checked = withAddressSanitizer(machine.frames)(rawCpu);
+  return withLockdep(lockGraph)(withWidthCheck(createWordWidths(machine.arena.memory))(checked));
+}
+
+/** All tests of a file contribute to one order of locks. */
+const lockGraph = new LockGraph();
 
 export const READ: HvaToPfnRequest = {
   write: false,

@@ -13,6 +13,7 @@ export {
   kvmTdpMmuSlotEnableDirtyLogging,
 } from "./dirty/slot-dirty-logging.js";
 export { fastPageFault, pageFaultCanBeFast } from "./fault/fast-page-fault.js";
+export { handleMmioPageFault } from "./fault/handle-mmio-page-fault.js";
 export { kvmMmuHugepageAdjust } from "./fault/hugepage-adjust.js";
 export { KvmPageFault, PFERR_RSVD_MASK } from "./fault/kvm-page-fault.js";
 export { kvmTdpMmuPageFault } from "./fault/kvm-tdp-mmu-page-fault.js";

@@ -181,6 +181,10 @@ export function createTdpMmu(
   }
   const rootLevel = init.rootLevel ?? 4;
   if (rootLevel !== 4 && rootLevel !== 5) throw new TdpMmuConfigError("rootLevel", rootLevel, "4 or 5");
+  const ratio = init.options?.nxHugePagesRecoveryRatio ?? 0;
+  if (!Number.isInteger(ratio) || ratio < 0) {
+    throw new TdpMmuConfigError("nxHugePagesRecoveryRatio", ratio, "an integer from 0");
+  }
   const address = machine.frames.allocateSpan(cpu, TDP_MMU_BYTES);
   const headers = machine.createSlab(cpu, "kvm_mmu_page", KVM_MMU_PAGE_BYTES);
   const full = { format: init.format, rootLevel, options: { ...init.options } };

@@ -1,8 +1,14 @@
 import type { Cpu } from "@kvm-age/machine";
 import { PFERR_FETCH_MASK } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
-import { pageFaultCanBeFast } from "../src/fault/fast-page-fault.js";
-import { fastPageFault, KvmPageFault, kvmTdpMmuWrprotSlot, PFERR_RSVD_MASK, RetPf } from "../src/index.js";
+import {
+  fastPageFault,
+  KvmPageFault,
+  kvmTdpMmuWrprotSlot,
+  PFERR_RSVD_MASK,
+  pageFaultCanBeFast,
+  RetPf,
+} from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
 import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {

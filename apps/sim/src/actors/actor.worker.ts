@@ -12,7 +12,7 @@ function answer(message: Answer): void {
   port.postMessage(message);
 }
 
-port.on("message", (command: Command) => {
+function obey(command: Command): void {
   if (command.type === "finish") {
     answer({ type: "totals", totals: actor.finish() });
     port.close();
@@ -23,4 +23,15 @@ port.on("message", (command: Command) => {
   actor.control.waitAtGate(step);
   const report = runProgram(actor, step, program);
   answer({ type: "done", step, endNs: process.hrtime.bigint(), report });
+}
+
+port.on("message", (command: Command) => {
+  try {
+    obey(command);
+  } catch (error) {
+    // By name and message: an error loses its class on the way to another thread.
+    const { name, message } = error as Error;
+    actor.control.stop();
+    answer({ type: "failed", name, message });
+  }
 });

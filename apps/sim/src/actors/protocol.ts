@@ -34,7 +34,12 @@ export type Program =
   | ({ readonly type: "touch"; readonly write: boolean } & PageRange)
   | ({ readonly type: "mark-idle" } & PageRange)
   | { readonly type: "aging-passes"; readonly share: number; readonly shares: number }
-  | { readonly type: "replay"; readonly trace: RecordedTrace; readonly firstPage: number; readonly repeat: number }
+  | {
+      readonly type: "replay";
+      readonly trace: RecordedTrace;
+      readonly firstPage: number;
+      readonly repeat: number;
+    }
   | { readonly type: "age-every"; readonly ms: number }
   | { readonly type: "reclaim-every"; readonly ms: number }
   | TortureProgram;
@@ -116,4 +121,5 @@ export type Answer =
       readonly endNs: bigint;
       readonly report: ProgramReport;
     }
-  | { readonly type: "totals"; readonly totals: ActorTotals };
+  | { readonly type: "totals"; readonly totals: ActorTotals }
+  | { readonly type: "failed"; readonly name: string; readonly message: string };

@@ -1,5 +1,5 @@
-import { KvmPageFault, kvmTdpMmuPageFault } from "@kvm-age/tdp-mmu";
 import { linux73 } from "@kvm-age/spte";
+import { KvmPageFault, kvmTdpMmuPageFault } from "@kvm-age/tdp-mmu";
 import { createVm } from "../vm/create-vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
 import { type BenchRow, perSecond } from "./bench-row.js";

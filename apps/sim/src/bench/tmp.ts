@@ -1,2 +1,3 @@
 import { benchMapFaults } from "./map-faults.js";
+
 console.log(benchMapFaults());

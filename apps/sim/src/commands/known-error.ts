@@ -6,6 +6,7 @@ import {
 } from "@kvm-age/spte";
 import { CommanderError } from "commander";
 import { UsageError } from "../options/errors.js";
+import { ActorFailedError } from "../running/crew.js";
 import { ExitCode } from "./exit-code.js";
 
 const USAGE_ERRORS = [
@@ -15,7 +16,7 @@ const USAGE_ERRORS = [
   UnsupportedSpteFormatOptionError,
 ] as const;
 
-const CHECK_ERRORS = [LockdepSplatError, AddressSanitizerError] as const;
+const CHECK_ERRORS = [LockdepSplatError, AddressSanitizerError, ActorFailedError] as const;
 
 /** How an error ends the command. */
 export interface ErrorEnd {

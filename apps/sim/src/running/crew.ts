@@ -1,8 +1,16 @@
 import { Worker } from "node:worker_threads";
-import type { VmConfig } from "../vm/vm-config.js";
-import type { VmHandle } from "../vm/vm.js";
 import { Control } from "../actors/control.js";
-import type { ActorInit, ActorRole, ActorTotals, Answer, Command, Program, ProgramReport } from "../actors/protocol.js";
+import type {
+  ActorInit,
+  ActorRole,
+  ActorTotals,
+  Answer,
+  Command,
+  Program,
+  ProgramReport,
+} from "../actors/protocol.js";
+import type { VmHandle } from "../vm/vm.js";
+import type { VmConfig } from "../vm/vm-config.js";
 
 /** Thrown when an actor's thread ends before it was told to. */
 export class ActorDiedError extends Error {
@@ -17,12 +25,30 @@ export class ActorDiedError extends Error {
   }
 }
 
+/** Thrown when an actor's program ended in an error: a rule that was broken, or memory that ran out. */
+export class ActorFailedError extends Error {
+  override readonly name = "ActorFailedError";
+
+  constructor(
+    readonly role: ActorRole,
+    readonly index: number,
+    readonly errorName: string,
+    readonly errorMessage: string,
+  ) {
+    super(`${role} ${index}: ${errorName}: ${errorMessage}`);
+  }
+}
+
 type Reply<Type extends Answer["type"]> = Extract<Answer, { type: Type }>;
 
 /** The main thread's end of one actor. */
 class CrewMember {
   private readonly worker: Worker;
-  private readonly waiting: { type: Answer["type"]; resolve: (answer: Answer) => void; reject: (error: unknown) => void }[] = [];
+  private readonly waiting: {
+    type: Answer["type"];
+    resolve: (answer: Answer) => void;
+    reject: (error: unknown) => void;
+  }[] = [];
   private failure: unknown = null;
 
   constructor(readonly init: ActorInit) {
@@ -52,6 +78,10 @@ class CrewMember {
   }
 
   private receive(answer: Answer): void {
+    if (answer.type === "failed") {
+      this.fail(new ActorFailedError(this.init.role, this.init.index, answer.name, answer.message));
+      return;
+    }
     const index = this.waiting.findIndex((waiter) => waiter.type === answer.type);
     this.waiting.splice(index, 1)[0]?.resolve(answer);
   }
@@ -105,7 +135,8 @@ export class Crew {
     const done = parts.map(({ member }) => member.next("done"));
     // Whoever fails is reported by the wait below; the others' promises must not count as unhandled.
     for (const promise of [...armed, ...done]) promise.catch(() => {});
-    for (const { assignment, member } of parts) member.send({ type: "run", step, program: assignment.program });
+    for (const { assignment, member } of parts)
+      member.send({ type: "run", step, program: assignment.program });
     await Promise.all(armed);
     const startNs = process.hrtime.bigint();
     this.control.openGate(step);
@@ -135,8 +166,6 @@ export class Crew {
   }
 
   private member(assignment: Assignment): CrewMember {
-    return this.members.find(
-      ({ init }) => init.role === assignment.role && init.index === assignment.index,
-    )!;
+    return this.members.find(({ init }) => init.role === assignment.role && init.index === assignment.index)!;
   }
 }

@@ -66,7 +66,13 @@ function phaseOf(name: string, reports: readonly StepReport[]): Phase {
 }
 
 /** One phase in which every vCPU accesses its memory. */
-async function accessPhase(crew: Crew, options: AccessTrackingOptions, course: Course, name: string, write: boolean) {
+async function accessPhase(
+  crew: Crew,
+  options: AccessTrackingOptions,
+  course: Course,
+  name: string,
+  write: boolean,
+) {
   const programs = forVcpus(options.vcpus, (index) => ({ type: "touch", write, ...pagesOf(options, index) }));
   course.phases.push(phaseOf(name, await crew.run(programs)));
 }
@@ -103,20 +109,30 @@ async function runPhases(crew: Crew, options: AccessTrackingOptions, course: Cou
 }
 
 /** `-p`: aging passes without pause while the vCPUs populate their memory. */
-async function runAgingDuringFaults(crew: Crew, options: AccessTrackingOptions, course: Course): Promise<void> {
+async function runAgingDuringFaults(
+  crew: Crew,
+  options: AccessTrackingOptions,
+  course: Course,
+): Promise<void> {
   const agers: Assignment[] = Array.from({ length: options.agers }, (_, index) => ({
     role: "ager",
     index,
     program: { type: "aging-passes", share: index, shares: options.agers },
   }));
-  const populate = forVcpus(options.vcpus, (index) => ({ type: "touch", write: true, ...pagesOf(options, index) }));
+  const populate = forVcpus(options.vcpus, (index) => ({
+    type: "touch",
+    write: true,
+    ...pagesOf(options, index),
+  }));
   const reports = await crew.run([...populate, ...agers]);
   course.phases.push(phaseOf("Populating memory (async)", reports));
   course.aging = agingOf(reports);
 }
 
 function agingOf(reports: readonly StepReport[]): Aging {
-  const agers = reports.filter(({ role }) => role === "ager").map(({ report }) => report as AgingPassesReport);
+  const agers = reports
+    .filter(({ role }) => role === "ager")
+    .map(({ report }) => report as AgingPassesReport);
   const passSeconds = agers.flatMap(({ passNs }) => passNs.map((ns) => ns / 1e9));
   const totalSeconds = passSeconds.reduce((sum, seconds) => sum + seconds, 0);
   const vcpus = reports.filter(({ role }) => role === "vcpu");

@@ -82,7 +82,10 @@ function reportOf<Report>(reports: readonly StepReport[], role: StepReport["role
   return found === undefined ? none : (found.report as Report);
 }
 
-async function replay(crew: Crew, assignments: readonly Assignment[]): Promise<[StepReport[], ActorTotals[]]> {
+async function replay(
+  crew: Crew,
+  assignments: readonly Assignment[],
+): Promise<[StepReport[], ActorTotals[]]> {
   const reports = await crew.run(assignments);
   return [reports, await crew.finish()];
 }
@@ -128,7 +131,10 @@ function partsOf(
   created: CreatedVm,
   reports: readonly StepReport[],
   totals: readonly ActorTotals[],
-): Pick<ReplayResult, "vcpus" | "faults" | "refaults" | "aging" | "accuracy" | "reclaim" | "invalidationLatency"> {
+): Pick<
+  ReplayResult,
+  "vcpus" | "faults" | "refaults" | "aging" | "accuracy" | "reclaim" | "invalidationLatency"
+> {
   const aging = reportOf<AgeEveryReport>(reports, "ager", {
     passNs: [],
     idleReports: 0,

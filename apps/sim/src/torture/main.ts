@@ -1,6 +1,8 @@
 import { parseArgs } from "node:util";
 import { runTorture, type TortureOptions } from "./run-torture.js";
 
+export { runTorture } from "./run-torture.js";
+
 // `npm run torture -- --rounds N --seed S`: each round a new seed and another combination of modes.
 
 const MODES: readonly Partial<TortureOptions>[] = [
@@ -38,13 +40,22 @@ function numberFlag(name: string, text: string): number {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { rounds: { type: "string", default: "14" }, seed: { type: "string", default: "1" }, checked: { type: "boolean", default: false } },
+    options: {
+      rounds: { type: "string", default: "14" },
+      seed: { type: "string", default: "1" },
+      checked: { type: "boolean", default: false },
+    },
   });
   const firstSeed = numberFlag("seed", values.seed);
   let failures = 0;
   for (let round = 0; round < numberFlag("rounds", values.rounds); round++) {
     const checks = { lockdep: values.checked, sanitizer: values.checked };
-    const options = { ...defaultTortureOptions, ...MODES[round % MODES.length], ...checks, seed: firstSeed + round };
+    const options = {
+      ...defaultTortureOptions,
+      ...MODES[round % MODES.length],
+      ...checks,
+      seed: firstSeed + round,
+    };
     const { violations, reads, writes, emulated } = await runTorture(options);
     const { mmuMode, adBits, ruleSet, policy, hugePages, seed } = options;
     console.log(

@@ -1,17 +1,17 @@
 import { checkHostMmInvariants } from "@kvm-age/host-mm";
-import { type Cpu, FrameState, noLayer, ThreadMachine, withAddressSanitizer } from "@kvm-age/machine";
+import { type Cpu, FrameState, noLayer, type ThreadMachine, withAddressSanitizer } from "@kvm-age/machine";
 import { checkMemslotInvariants, kvmFreeMemslots, kvmSetMemoryRegion } from "@kvm-age/memslot";
 import { checkTdpMmuInvariants, destroyTdpMmu, destroyTdpMmuVcpu, kvmMmuUnload } from "@kvm-age/tdp-mmu";
-import { Random } from "../actors/programs/torture/random.js";
 import { tortureSlots } from "../actors/programs/torture/layout.js";
-import { setTortureSlot } from "../actors/programs/torture/torture-mover.js";
+import { Random } from "../actors/programs/torture/random.js";
 import type { TortureLoggerReport } from "../actors/programs/torture/torture-logger.js";
+import { setTortureSlot } from "../actors/programs/torture/torture-mover.js";
 import type { TortureVcpuReport } from "../actors/programs/torture/torture-vcpu.js";
 import type { MmuOptions } from "../options/mmu-options.js";
-import { noProgress, type Progress } from "../terminal/progress.js";
-import { type CreatedVm, createVm } from "../vm/create-vm.js";
 import type { Assignment, Crew, StepReport } from "../running/crew.js";
 import { withCrew } from "../running/with-crew.js";
+import { noProgress, type Progress } from "../terminal/progress.js";
+import { type CreatedVm, createVm } from "../vm/create-vm.js";
 
 /** What is tortured, and how long. Plain data; the seed decides everything but the interleaving. */
 export interface TortureOptions extends Omit<MmuOptions, "vcpus"> {
@@ -159,17 +159,28 @@ async function storm(crew: Crew, options: TortureOptions): Promise<StepReport[]>
  * no read sees a page after its invalidation, no dirty page is lost and no write escapes the dirty log; at rest that every
  * invariant of every package holds; and after teardown that nothing is left.
  */
-export async function runTorture(options: TortureOptions, progress: Progress = noProgress): Promise<TortureResult> {
+export async function runTorture(
+  options: TortureOptions,
+  progress: Progress = noProgress,
+): Promise<TortureResult> {
   const created = createTortureVm(options);
   const framesBefore = framesInUse(created);
   const roles = { vcpu: options.vcpus, ager: options.agers, reclaimer: 1, mover: 1, logger: 1 };
   const context = { signal: new AbortController().signal, progress };
-  const reports = await withCrew(created.vm.handle, roles, context, () => "torture", (crew) => storm(crew, options));
+  const reports = await withCrew(
+    created.vm.handle,
+    roles,
+    context,
+    () => "torture",
+    (crew) => storm(crew, options),
+  );
   const violations = [...violationsOf(reports), ...invariantViolations(created)];
   violations.push(...tearDown(created));
   const framesAfter = framesInUse(created);
   if (framesAfter > framesBefore) violations.push(`${framesAfter - framesBefore} arena frames leaked`);
-  const vcpus = reports.filter(({ role }) => role === "vcpu").map(({ report }) => report as TortureVcpuReport);
+  const vcpus = reports
+    .filter(({ role }) => role === "vcpu")
+    .map(({ report }) => report as TortureVcpuReport);
   return {
     violations,
     reads: vcpus.reduce((sum, { reads }) => sum + reads, 0),

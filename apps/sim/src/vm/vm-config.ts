@@ -1,8 +1,8 @@
 import {
   baseVolatileRule,
   createSpteFormat,
-  linux615,
   linux73,
+  linux615,
   mergedVolatileRule,
   type RuleSet,
   type SpteFormat,

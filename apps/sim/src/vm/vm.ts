@@ -1,11 +1,5 @@
 import { attachHostMm, type HostMm, type HostMmHandle } from "@kvm-age/host-mm";
-import {
-  type Address,
-  type Cpu,
-  type FlushDomain,
-  type MachineHandle,
-  type ThreadMachine,
-} from "@kvm-age/machine";
+import type { Address, Cpu, FlushDomain, MachineHandle, ThreadMachine } from "@kvm-age/machine";
 import {
   attachMemslots,
   type Hva,

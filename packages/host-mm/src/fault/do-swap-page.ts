@@ -3,7 +3,7 @@ import type { MmStruct } from "../mm/mm-struct.js";
 import { addRss } from "../mm/rss.js";
 import { discardNewFolio } from "../page/discard-new-folio.js";
 import { folioTest } from "../page/folio-flags.js";
-import { folioLock, folioSetLocked, folioTrylock, folioUnlock } from "../page/folio-lock.js";
+import { folioLock, folioTrylock, folioUnlock } from "../page/folio-lock.js";
 import { folioPut } from "../page/folio-put.js";
 import { NULL_PAGE, type Page } from "../page/mem-map.js";
 import { makeState, PG_LOCKED, PG_SWAPCACHE } from "../page/page-state.js";
@@ -62,7 +62,6 @@ function readFromSwap(mm: MmStruct, cpu: Cpu, page: Page, slot: number, index: n
     discardNewFolio(mm, cpu, page, 3);
     return false;
   }
-  folioSetLocked(mm.memMap, cpu, page);
   mm.contents?.readFromSwap(cpu, page, slot);
   mm.folioBatches.addLru(cpu, page, false);
   return true;
@@ -83,7 +82,7 @@ function mapSwappedFolio(
   if (!folioTest(memMap, cpu, folio, PG_SWAPCACHE) || folioSwap(mm, cpu, folio) !== slot) return;
   const lock = mm.pageTables.pteLock(cpu, pte);
   cpu.spinLock(lock);
-  const isSame = cpu.readOnce(pte) === entry;
+  const isSame = cpu.readOnce(pte) !== 1n;
   if (isSame) {
     folioAddAnonRmap(memMap, cpu, folio, fault.index);
     mm.swap.swapFree(cpu, slot);

@@ -1,23 +1,16 @@
-import type { Cpu, LockClass } from "@kvm-age/machine";
+import type { Cpu } from "@kvm-age/machine";
 import type { MemMap, Page } from "./mem-map.js";
 import { PG_LOCKED } from "./page-state.js";
 
-/** Lock class of `PG_locked`. */
-export const FOLIO_LOCK_CLASS: LockClass = { name: "folio_lock", sleeps: true };
+// As in the kernel, the lock validator does not know folio locks; that waiting for one may sleep, it does. Whoever holds a page-table
+// lock only tries.
 
 const NOT_LOCKED = BigInt.asUintN(64, ~PG_LOCKED);
 
 /** `folio_trylock`: false if somebody holds the lock. Acquire, pairing with `folioUnlock`. */
 export function folioTrylock(memMap: MemMap, cpu: Cpu, folio: Page): boolean {
   const word = memMap.stateWord(folio);
-  if ((cpu.fetchOr(word, PG_LOCKED, "acquire") & PG_LOCKED) !== 0n) return false;
-  cpu.lockdep.acquired(FOLIO_LOCK_CLASS, word);
-  return true;
-}
-
-/** `__folio_set_locked`: the new folio was made with `PG_LOCKED` in its state and can be found from now on. */
-export function folioSetLocked(memMap: MemMap, cpu: Cpu, folio: Page): void {
-  cpu.lockdep.acquired(FOLIO_LOCK_CLASS, memMap.stateWord(folio));
+  return (cpu.fetchOr(word, PG_LOCKED, "acquire") & PG_LOCKED) === 0n;
 }
 
 /** `folio_lock`: waits for the lock. The caller holds a reference, so the folio stays what it is. */
@@ -31,7 +24,5 @@ export function folioLock(memMap: MemMap, cpu: Cpu, folio: Page): void {
 
 /** `folio_unlock`. Release: whoever locks next sees what was done under the lock. */
 export function folioUnlock(memMap: MemMap, cpu: Cpu, folio: Page): void {
-  const word = memMap.stateWord(folio);
-  cpu.lockdep.released(FOLIO_LOCK_CLASS, word);
-  cpu.fetchAnd(word, NOT_LOCKED, "release");
+  cpu.fetchAnd(memMap.stateWord(folio), NOT_LOCKED, "release");
 }

@@ -16,7 +16,10 @@ export interface LockClass {
   readonly nests?: true;
 }
 
-/** A reader/writer spinlock of `RWLOCK_BYTES` in the arena. */
+/**
+ * A reader/writer lock of `RWLOCK_BYTES` in the arena: a spinning one (`rwlock_t`), or, if its class sleeps, a semaphore
+ * (`rw_semaphore`, such as `mmap_lock`).
+ */
 export interface RwLock {
   readonly kind: "rwlock";
   readonly address: Address;

@@ -13,6 +13,7 @@ import {
   type RcuCallback,
   RecursiveLockError,
   ReleaseNotHeldError,
+  type RwLock,
   SleepInAtomicError,
   type SpinLock,
   StatisticsRecorder,
@@ -307,6 +308,16 @@ describe("sleeping in atomic context", () => {
     expect(error).toBeInstanceOf(SleepInAtomicError);
     expect(error.message).toMatch(/^BUG: sleeping function called from invalid context\nat /);
     expect(error.message).toMatch(reason);
+  });
+
+  it("is fine with a reader/writer lock whose class sleeps, which itself may not be taken there", () => {
+    const semaphore: RwLock = { ...locks.mmuLock, lockClass: { name: "mm->mmap_lock", sleeps: true } };
+    cpu.readLock(semaphore);
+    cpu.condResched();
+    cpu.readUnlock(semaphore);
+    cpu.preemptDisable();
+    expect(thrown(() => cpu.readLock(semaphore))).toBeInstanceOf(SleepInAtomicError);
+    expect(thrown(() => cpu.writeLock(semaphore))).toBeInstanceOf(SleepInAtomicError);
   });
 
   it("in an RCU read section is reported", () => {

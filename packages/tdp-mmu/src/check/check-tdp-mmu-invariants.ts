@@ -3,6 +3,7 @@ import { kvmSlotDirtyTrackEnabled, NULL_SLOT } from "@kvm-age/memslot";
 import {
   checkSpteWritableInvariants,
   type Gfn,
+  isAccessedSpte,
   isAccessTrackSpte,
   isEptVePossible,
   isFrozenSpte,
@@ -22,7 +23,16 @@ import {
   spteToPfn,
   withRoleLevel,
 } from "@kvm-age/spte";
-import { type KvmMmuPage, ptepWord, rootCountWord, spGfn, spRole, spSpt } from "../page/kvm-mmu-page.js";
+import {
+  type KvmMmuPage,
+  nxHugePageDisallowedWord,
+  possibleNxNextWord,
+  ptepWord,
+  rootCountWord,
+  spGfn,
+  spRole,
+  spSpt,
+} from "../page/kvm-mmu-page.js";
 import { nextRootOnList } from "../root/root-list.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 
@@ -37,6 +47,22 @@ const hex = (value: number | bigint): string => `0x${value.toString(16)}`;
 
 function place(gfn: number, level: number, spte: bigint): string {
   return `gfn ${hex(gfn)} level ${level} SPTE ${hex(spte)}`;
+}
+
+/** What access tracking hides, and only it: permissions and A go together. Other layouts have none of these bits. */
+function checkAccessTracking(mmu: TdpMmu, census: Census, at: string, spte: Spte): void {
+  const { format } = mmu;
+  if (format.mode !== "ept") return;
+  const { accTrackSavedBitsMask, accTrackSavedBitsShift } = format.rules;
+  const saved = BigInt.asUintN(64, spte & (accTrackSavedBitsMask << accTrackSavedBitsShift));
+  if (isAccessTrackSpte(format, spte)) {
+    if (isAccessedSpte(format, spte)) census.violations.push(`${at}: access-tracked, yet accessed`);
+    return;
+  }
+  if (saved !== 0n) census.violations.push(`${at}: saved permissions, yet not access-tracked`);
+  if (BigInt.asUintN(3, spte) === 0n) {
+    census.violations.push(`${at}: no permission at all, yet not access-tracked`);
+  }
 }
 
 function checkLeaf(
@@ -58,9 +84,7 @@ function checkLeaf(
     census.violations.push(`${at}: A/D type is not the table's`);
   if (spteToPfn(format, spte) % kvmPagesPerHpage(level) !== 0)
     census.violations.push(`${at}: pfn not aligned`);
-  if (format.mode === "ept" && BigInt.asUintN(3, spte) === 0n && !isAccessTrackSpte(format, spte)) {
-    census.violations.push(`${at}: no permission at all, yet not access-tracked`);
-  }
+  checkAccessTracking(mmu, census, at, spte);
   if (roleInvalid(format.rules, role)) return;
   const slot = mmu.memslots.gfnToMemslot(cpu, kvmMmuRoleAsId(role), gfn);
   if (slot === NULL_SLOT) census.violations.push(`${at}: mapped outside every slot`);
@@ -136,9 +160,25 @@ function checkRoots(mmu: TdpMmu, cpu: Cpu, census: Census): void {
   }
 }
 
+function checkPossibleNxHugePages(mmu: TdpMmu, cpu: Cpu, census: Census): void {
+  let length = 0;
+  let sp = cpu.readOnce32(mmu.possibleNxHugePagesWord) as KvmMmuPage;
+  for (; sp !== NULL_ADDRESS; sp = cpu.readOnce32(possibleNxNextWord(sp)) as KvmMmuPage) {
+    length++;
+    if (cpu.readOnce32(nxHugePageDisallowedWord(sp)) === 0) {
+      census.violations.push(`table ${hex(sp)}: on possible_nx_huge_pages, yet not for the mitigation`);
+    }
+  }
+  const counted = cpu.readOnce32(mmu.possibleNxCountWord);
+  if (counted !== length) {
+    census.violations.push(`possible_nx_huge_pages: ${counted} tables counted, ${length} found`);
+  }
+}
+
 /**
  * Checks every invariant of a TDP MMU that can be seen at rest: nobody else may be running. Roots, links between tables and
- * descriptors, non-present values, writability, A/D types, alignment, slots, and the counters against a census. Reads every
+ * descriptors, non-present values, writability, A/D types, access tracking, alignment, slots, the list of NX huge pages, and
+ * the counters against a census. Reads every
  * entry of every table.
  *
  * @returns one sentence for each violation; empty if all is well
@@ -146,6 +186,7 @@ function checkRoots(mmu: TdpMmu, cpu: Cpu, census: Census): void {
 export function checkTdpMmuInvariants(mmu: TdpMmu, cpu: Cpu): string[] {
   const census: Census = { violations: [], tables: 0, leaves: [] };
   checkRoots(mmu, cpu, census);
+  checkPossibleNxHugePages(mmu, cpu, census);
   const pages = cpu.readOnce32(mmu.pagesWord);
   if (pages !== census.tables)
     census.violations.push(`tdp_mmu_pages is ${pages}, ${census.tables} tables are linked`);

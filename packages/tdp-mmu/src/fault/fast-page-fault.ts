@@ -1,7 +1,6 @@
-import { type Address, type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
+import { type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
 import { kvmSlotDirtyTrackEnabled, markPageDirtyInSlot } from "@kvm-age/memslot";
 import {
-  type Gfn,
   isAccessAllowed,
   isAccessTrackSpte,
   isLastSpte,
@@ -13,8 +12,7 @@ import {
   restoreAccTrackSpte,
   type Spte,
 } from "@kvm-age/spte";
-import { TdpIter } from "../iterator/tdp-iter.js";
-import { rootOfVcpu } from "../root/kvm-tdp-mmu-alloc-root.js";
+import { getLastSptep, type LastSpte } from "../iterator/last-spte.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import type { TdpMmuVcpu } from "../vcpu/tdp-mmu-vcpu.js";
 import { kvmTdpMmuReadSpte } from "../write/tdp-spte-access.js";
@@ -32,27 +30,6 @@ export function pageFaultCanBeFast(mmu: TdpMmu, fault: KvmPageFault): boolean {
   if (fault.rsvd) return false;
   if (!fault.present) return !mmu.format.kvmAdEnabled;
   return fault.write;
-}
-
-/** The entry at the end of the walk for a gfn, as it was seen. */
-interface LastSpte {
-  readonly sptep: Address;
-  readonly oldSpte: Spte;
-  readonly level: PgLevel;
-}
-
-/**
- * `kvm_tdp_mmu_fast_pf_get_last_sptep`: the lowest entry on the path of `gfn`. In an RCU read section: the table may be
- * unlinked, but not freed, before the entry is used.
- */
-function getLastSptep(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu, gfn: Gfn): LastSpte {
-  const iter = new TdpIter(mmu.format);
-  let last: LastSpte = { sptep: NULL_ADDRESS, oldSpte: mmu.format.frozenSpte, level: mmu.rootLevel };
-  const root = rootOfVcpu(mmu, cpu, vcpu);
-  for (iter.start(cpu, root, PG_LEVEL_4K, gfn); iter.valid && iter.gfn <= gfn; iter.next(cpu)) {
-    last = { sptep: iter.sptep, oldSpte: iter.oldSpte, level: iter.level };
-  }
-  return last;
 }
 
 /** The entry with what the fault asks for, or null if the slow path must do it. */

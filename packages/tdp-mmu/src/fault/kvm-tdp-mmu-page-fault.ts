@@ -13,6 +13,7 @@ import type { TdpMmu, TdpStatistic } from "../tdp-mmu.js";
 import { isObsoleteRoot } from "../vcpu/kvm-mmu-load.js";
 import type { TdpMmuVcpu } from "../vcpu/tdp-mmu-vcpu.js";
 import { fastPageFault } from "./fast-page-fault.js";
+import { handleMmioPageFault } from "./handle-mmio-page-fault.js";
 import { kvmMmuHugepageAdjust } from "./hugepage-adjust.js";
 import type { KvmPageFault } from "./kvm-page-fault.js";
 import { RetPf } from "./ret-pf.js";
@@ -118,6 +119,10 @@ function handleFault(
   primary: PrimaryMmu,
   fault: KvmPageFault,
 ): RetPf {
+  if (fault.rsvd) {
+    const cached = handleMmioPageFault(mmu, cpu, vcpu, fault);
+    if (cached !== RetPf.invalid) return cached;
+  }
   if (isTrackedWrite(mmu, cpu, fault)) return RetPf.writeProtected;
   const fast = fastPageFault(mmu, cpu, vcpu, fault);
   if (fast !== RetPf.invalid) return fast;

@@ -53,7 +53,7 @@ export interface GuestInit {
   /** @default 64 MiB */
   readonly arenaBytes?: number;
   readonly mmioCaching?: boolean;
-  readonly wrapCpu?: (cpu: Cpu) => Cpu;
+  readonly wrapCpu?: (cpu: Cpu, machine: ThreadMachine) => Cpu;
 }
 
 export interface Region {
@@ -83,7 +83,7 @@ export class Guest {
   constructor(init: GuestInit = {}) {
     this.machine = ThreadMachine.create({ arenaBytes: init.arenaBytes ?? 64 << 20, maxCpus: 4 });
     const raw = this.machine.attach();
-    this.cpu = init.wrapCpu?.(raw) ?? raw;
+    this.cpu = init.wrapCpu?.(raw, this.machine) ?? raw;
     const { cpu, machine } = this;
     const mode = init.mode ?? "ept";
     this.format = createSpteFormat({

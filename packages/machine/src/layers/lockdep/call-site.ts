@@ -3,7 +3,12 @@ const MACHINERY = /at (?:\w*Cpu\.|(?:new )?(?:StatisticsHooks|LockValidator|Held
 
 /** Where in the caller's code a lock was taken. Cheap to make; the text is made only when it is read. */
 export class CallSite {
-  private readonly trace = new Error();
+  private readonly trace: Error;
+
+  constructor() {
+    // Not in a field initialiser, which would be a frame of its own without a name to know it by.
+    this.trace = new Error();
+  }
 
   /** `function (file:line:column)` of the innermost caller that is neither layer nor machine. */
   toString(): string {

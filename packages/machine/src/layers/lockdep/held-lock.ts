@@ -47,6 +47,7 @@ export function isAtomic(use: LockUse): boolean {
     case "srcu":
       return false;
     case "annotated":
+    case "rwlock":
       return !use.lockClass.sleeps;
     default:
       return true;

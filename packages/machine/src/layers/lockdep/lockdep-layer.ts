@@ -20,6 +20,7 @@ export class LockdepCpu extends ForwardingCpu {
   }
 
   override readLock(lock: RwLock): void {
+    if (lock.lockClass.sleeps) this.lockdep.mightSleep();
     this.acquire(lockUse(lock, "read"), () => this.inner.readLock(lock));
   }
 
@@ -28,6 +29,7 @@ export class LockdepCpu extends ForwardingCpu {
   }
 
   override writeLock(lock: RwLock): void {
+    if (lock.lockClass.sleeps) this.lockdep.mightSleep();
     this.acquire(lockUse(lock, "write"), () => this.inner.writeLock(lock));
   }
 

@@ -1,8 +1,8 @@
 import { KVM_MEM_LOG_DIRTY_PAGES, kvmGetDirtyLog } from "@kvm-age/memslot";
 import type { Actor } from "../../actor.js";
 import { tortureSlots } from "./layout.js";
-import { setTortureSlot } from "./torture-mover.js";
 import { Random } from "./random.js";
+import { setTortureSlot } from "./torture-mover.js";
 import { WrittenVersions } from "./written-versions.js";
 
 /** How dirty logging did. `violations` are sentences; empty if no write was missed. */

@@ -61,7 +61,9 @@ export class TortureVcpu {
 
   /** Half of the accesses go to a sixteenth of the pages, so that both hot and cold pages exist. */
   private pickPage(): number {
-    return this.random.oneIn(2) ? this.random.below(Math.ceil(this.pages / 16)) * 16 % this.pages : this.random.below(this.pages);
+    return this.random.oneIn(2)
+      ? (this.random.below(Math.ceil(this.pages / 16)) * 16) % this.pages
+      : this.random.below(this.pages);
   }
 
   private isOwn(page: number): boolean {
@@ -102,7 +104,9 @@ export class TortureVcpu {
     if (token !== 0n && owner !== page) {
       this.violation(`page ${page} at pfn 0x${pfn.toString(16)} holds page ${owner}, version ${version}`);
     } else if (version < atLeast) {
-      this.violation(`page ${page} at pfn 0x${pfn.toString(16)} has version ${version}, ${atLeast} was written`);
+      this.violation(
+        `page ${page} at pfn 0x${pfn.toString(16)} has version ${version}, ${atLeast} was written`,
+      );
     }
     this.seen[page] = Math.max(version, this.seen[page]!);
   }
