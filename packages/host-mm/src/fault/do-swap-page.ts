@@ -82,7 +82,7 @@ function mapSwappedFolio(
   if (!folioTest(memMap, cpu, folio, PG_SWAPCACHE) || folioSwap(mm, cpu, folio) !== slot) return;
   const lock = mm.pageTables.pteLock(cpu, pte);
   cpu.spinLock(lock);
-  const isSame = cpu.readOnce(pte) !== 1n;
+  const isSame = cpu.readOnce(pte) === entry;
   if (isSame) {
     folioAddAnonRmap(memMap, cpu, folio, fault.index);
     mm.swap.swapFree(cpu, slot);
