@@ -12,7 +12,7 @@ const problems = [];
 /** Rows of the table as [package, [packages it may import]], in order. */
 function tableRows() {
   const text = readFileSync(join(ROOT, "ARCHITECTURE.md"), "utf8");
-  const section = text.split(/^## Packages$/m)[1]?.split(/^## /m)[0] ?? "";
+  const section = text.split(/^## Packages$/m)[1]?.split(/^##/m)[0] ?? "";
   const rows = section.split("\n").filter((line) => line.startsWith("| `"));
   return rows.map((line) => {
     const cells = line.split("|").map((cell) => cell.trim());

@@ -1,8 +1,7 @@
 import { type Cpu, type TraceEvent, traceTo } from "@kvm-age/machine";
 import { type Gfn, isFrozenSpte, isShadowPresentPte, linux615 } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
-import type { LeafScan } from "../src/index.js";
-import { kvmTdpMmuTrySplitHugePages } from "../src/index.js";
+import { checkTdpMmuInvariants, kvmTdpMmuTrySplitHugePages, type LeafScan, RetPf } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
 import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { age, entriesOf, leaves, PRESENT, sptepAt, tableOf, underReadLock, WRITE } from "./kit/operations.js";
@@ -198,6 +197,28 @@ describe.each(FORMATS)("a table replaced by a huge page under the ager (hazard D
     ]).get(reference.name);
     if (usesAnd(reference)) expect(spoiled).toBe(expected);
     else expect(expected).toBeUndefined();
+  });
+});
+
+describe.each(FORMATS)("a fault that still stands in the dead table, $name", (reference) => {
+  it("maps over a spoiled sentinel, which leaves an orphan behind, and never over a whole one", () => {
+    const guest = new Guest(reference.init);
+    guest.fault(512, true);
+    const address = sptepAt(guest, 513, 1);
+    const spoilt = usesAnd(reference);
+    // Before the fault reads its entry: the table is replaced, then the AND of a late ager lands.
+    const act = (cpu: Cpu): void => {
+      guest.host.level = 2;
+      guest.faultWithCode(800, WRITE);
+      if (spoilt) cpu.fetchAnd(address, BigInt.asUintN(64, ~reference.accessedBit), "full");
+    };
+    // Without hardware A/D bits the fast path looks first.
+    const nth = reference.adBits ? 1 : 2;
+    const cpu = new InterferingCpu(guest.cpu, [{ step: "readOnce", address, act, nth }]);
+    expect(guest.faultWithCode(513, WRITE, cpu)).toBe(spoilt ? RetPf.fixed : RetPf.retry);
+    expect(cpu.happened).toBe(1);
+    const orphan = ["level 1: 1 leaves counted, 0 found"];
+    expect(checkTdpMmuInvariants(guest.mmu, guest.cpu)).toEqual(spoilt ? orphan : []);
   });
 });
 

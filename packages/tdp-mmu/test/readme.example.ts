@@ -1,63 +1,31 @@
 import { flushDomainBytes, ThreadMachine } from "@kvm-age/machine";
-import {
-  createMemslots,
-  KVM_FILTER_SHARED,
-  kvmSetMemoryRegion,
-  type SecondaryMmu,
-  toHva,
-} from "@kvm-age/memslot";
+import { createMemslots, kvmSetMemoryRegion, noSecondaryMmu } from "@kvm-age/memslot";
 import { createSpteFormat, PFERR_WRITE_MASK, toGfn, toPfn } from "@kvm-age/spte";
-import {
-  createTdpMmu,
-  createTdpMmuVcpu,
-  KvmPageFault,
-  kvmMmuLoad,
-  kvmTdpMmuAgeGfnRange,
-  kvmTdpMmuPageFault,
-  RetPf,
-} from "../src/index.js";
+import * as tdp from "../src/index.js";
 
-// One processor, one VM with 512 pages at gfn 0x100, backed by a host whose page tables are a formula.
 const machine = ThreadMachine.create({ arenaBytes: 16 << 20 });
 const cpu = machine.attach();
 const memslots = createMemslots(cpu, machine, { maxGfn: toGfn(0xfffff) });
-const region = {
-  slot: 0,
-  flags: 0,
-  guestPhysAddr: 0x100000,
-  memorySize: 0x200000,
-  userspaceAddr: toHva(0x7f0000100000),
-};
-const creationHooks: Partial<SecondaryMmu> = { memslotsUpdated() {}, changeMmuPages() {} };
-kvmSetMemoryRegion(memslots, cpu, creationHooks as SecondaryMmu, region);
+const memory = { guestPhysAddr: 0x100000, memorySize: 0x200000, userspaceAddr: 0x7f0000100000 };
+kvmSetMemoryRegion(memslots, cpu, noSecondaryMmu, { slot: 0, flags: 0, ...memory });
 const host = {
-  hvaToPfn: (_cpu: unknown, hva: number) =>
+  hvaToPfn: (_: unknown, hva: number) =>
     ({ error: null, pfn: toPfn(hva / 4096), mapWritable: true }) as const,
   hostPfnMappingLevel: () => 1 as const,
-  releasePage() {},
+  releasePage: () => {},
 };
 
-// Its TDP MMU: a guest write to page 0x123 faults, is mapped, and is aged twice without mmu_lock.
 const flushDomain = { address: machine.frames.allocateSpan(cpu, flushDomainBytes(1)), maxMembers: 1 };
-const mmu = createTdpMmu(
-  cpu,
-  machine,
-  { memslots, flushDomain },
-  { format: createSpteFormat({ mode: "ept" }) },
-);
-const vcpu = createTdpMmuVcpu(mmu, cpu, 0);
-kvmMmuLoad(mmu, cpu, vcpu);
-const fault = new KvmPageFault(0x123000, PFERR_WRITE_MASK, false);
-const fixed = kvmTdpMmuPageFault(mmu, cpu, vcpu, host, fault) === RetPf.fixed;
-const slot = memslots.gfnToMemslot(cpu, 0, toGfn(0x123));
-const range = {
-  slot,
-  start: toGfn(0x100),
-  end: toGfn(0x200),
-  mayBlock: false,
-  lockless: true,
-  attrFilter: KVM_FILTER_SHARED,
-};
-const young = [kvmTdpMmuAgeGfnRange(mmu, cpu, range), kvmTdpMmuAgeGfnRange(mmu, cpu, range)];
+const format = createSpteFormat({ mode: "ept" });
+const mmu = tdp.createTdpMmu(cpu, machine, { memslots, flushDomain }, { format });
+const vcpu = tdp.createTdpMmuVcpu(mmu, cpu, 0);
+tdp.kvmMmuLoad(mmu, cpu, vcpu);
 
-export const text: string = `fixed ${fixed}, young ${young.join(" then ")}`;
+// The guest writes to 0x123000; then the page is aged twice, without mmu_lock.
+const fault = new tdp.KvmPageFault(0x123000, PFERR_WRITE_MASK, false);
+const fixed = tdp.kvmTdpMmuPageFault(mmu, cpu, vcpu, host, fault) === tdp.RetPf.fixed;
+const pages = { start: toGfn(0x100), end: toGfn(0x200), mayBlock: false, lockless: true, attrFilter: 1 };
+const range = { slot: memslots.gfnToMemslot(cpu, 0, toGfn(0x123)), ...pages };
+const young = [1, 2].map(() => tdp.kvmTdpMmuAgeGfnRange(mmu, cpu, range));
+
+export const text: string = `fixed: ${fixed}, young: ${young.join(", then ")}`;

@@ -3,6 +3,7 @@ import { markSpteForAccessTrack, type Spte, spteAdEnabled } from "@kvm-age/spte"
 import type { TdpIter } from "../iterator/tdp-iter.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { traceTdpMmuSpteChanged } from "../trace/trace-spte.js";
+import { isSameSpte } from "../write/is-same-spte.js";
 import {
   kvmTdpMmuWriteSpte,
   tdpMmuClearSpteBits,
@@ -32,7 +33,8 @@ export function ageSpteLockless(mmu: TdpMmu, cpu: Cpu, iter: TdpIter): void {
     return;
   }
   const aged = markSpteForAccessTrack(format, snapshot);
-  if (cpu.cmpxchg(iter.sptep, snapshot, aged, "full") === snapshot) traceAged(cpu, iter, snapshot, aged);
+  const found = cpu.cmpxchg(iter.sptep, snapshot, aged, "full") as Spte;
+  if (isSameSpte(found, snapshot)) traceAged(cpu, iter, snapshot, aged);
 }
 
 /**

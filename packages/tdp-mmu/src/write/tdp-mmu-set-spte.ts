@@ -4,6 +4,7 @@ import type { TdpIter } from "../iterator/tdp-iter.js";
 import { SpteCorruptionError } from "../page/errors.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { handleChangedSpte } from "./handle-changed-spte.js";
+import { isSameSpte } from "./is-same-spte.js";
 import { kvmTdpMmuReadSpte, kvmTdpMmuWriteSpte } from "./tdp-spte-access.js";
 
 function checkUsable(mmu: TdpMmu, iter: TdpIter, newSpte: Spte): void {
@@ -25,7 +26,7 @@ function checkUsable(mmu: TdpMmu, iter: TdpIter, newSpte: Spte): void {
 export function tdpMmuTrySetSpte(mmu: TdpMmu, cpu: Cpu, iter: TdpIter, newSpte: Spte): boolean {
   checkUsable(mmu, iter, newSpte);
   const found = cpu.cmpxchg(iter.sptep, iter.oldSpte, newSpte, "full") as Spte;
-  if (found === iter.oldSpte) return true;
+  if (isSameSpte(found, iter.oldSpte)) return true;
   iter.oldSpte = found;
   return false;
 }

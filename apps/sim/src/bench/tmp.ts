@@ -1,3 +1,0 @@
-import { benchMapFaults } from "./map-faults.js";
-
-console.log(benchMapFaults());
