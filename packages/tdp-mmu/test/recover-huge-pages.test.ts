@@ -133,6 +133,15 @@ describe("contention", () => {
     }
   });
 
+  it.each([1, 2, 3, 4, 5, 7, 11, 600])("at every %ith check: no table is passed over", (period) => {
+    const guest = small([511, 1023, 1535, 2047], 2);
+    const cpu = new RecordingCpu(guest.cpu);
+    let checks = 0;
+    cpu.needbreak = () => ++checks % period === 0;
+    recover(guest, cpu);
+    expect(leaves(guest)).toEqual([0, 4, 0]);
+  });
+
   it("a lost exchange looks at the entry again", () => {
     const guest = small([3], 2);
     const address = sptepAt(guest, 3, 2);

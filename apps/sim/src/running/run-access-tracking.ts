@@ -1,3 +1,4 @@
+import { DEFAULT_TLB_GEOMETRY } from "@kvm-age/vcpu";
 import type { ActorTotals, AgingPassesReport, MarkIdleReport, Program } from "../actors/protocol.js";
 import type { AccessTrackingOptions } from "../options/access-tracking-options.js";
 import {
@@ -147,9 +148,22 @@ function agingOf(reports: readonly StepReport[]): Aging {
   };
 }
 
+/** Why an aged page may look idle although it is used: its translation never leaves the TLB, so no walk sets A again. */
+function tlbWarning(options: AccessTrackingOptions): string | null {
+  const pages = options.bytesPerVcpu / PAGE_BYTES;
+  const { small, large } = DEFAULT_TLB_GEOMETRY;
+  const huge = options.backing === "anonymous_thp";
+  const reach = huge ? large.entries * PAGES_PER_2M : small.entries;
+  if (pages > reach || options.agingDuringFaults) return null;
+  return `a vCPU's ${pages} pages fit into its TLB (reach ${reach} pages): accesses that hit it set no Accessed bit, so pages in use stay idle`;
+}
+
 function warningsOf(options: AccessTrackingOptions): string[] {
-  if (!options.lockdep && !options.sanitizer) return [];
-  return ["checking layers are on: times are not comparable with a run without them"];
+  const checking = options.lockdep || options.sanitizer;
+  return [
+    checking ? "checking layers are on: times are not comparable with a run without them" : null,
+    tlbWarning(options),
+  ].filter((warning) => warning !== null);
 }
 
 /**
