@@ -60,7 +60,10 @@ export class Kvm implements SecondaryMmu {
     else this.zapMemslotLeafs(cpu, slot);
   }
 
-  /** `kvm_arch_memslots_updated` → `kvm_mmu_invalidate_mmio_sptes`: the stored generation bits wrapped to 0. */
+  /**
+   * `kvm_arch_memslots_updated` → `kvm_mmu_invalidate_mmio_sptes`: the stored generation bits wrapped to 0. Without MMIO caching no
+   * entry stores a generation; 7.3 then does nothing, and 6.15's zap would find nothing that it is for.
+   */
   memslotsUpdated(cpu: Cpu, generation: bigint): void {
     const { format } = this.tdp;
     if (!format.enableMmioCaching) return;

@@ -7,7 +7,8 @@ const { defaultTortureOptions, runTorture } = (await import(
   built
 )) as typeof import("../src/torture/main.js");
 
-const SEED = Date.now() % 1_000_000;
+/** Fixed, so that a red run can be repeated; `npm run torture -- --seed N` takes others. */
+const SEED = 20_261_122;
 
 const MODES: [string, Partial<TortureOptions>][] = [
   ["EPT, A/D bits, lockless", {}],

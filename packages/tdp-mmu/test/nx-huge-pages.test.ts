@@ -233,6 +233,18 @@ describe("zapping one table", () => {
     expect(guest.cpu.readOnce(parent)).toBe(NOT_PRESENT);
   });
 
+  it("in whose place another table is by now does nothing (7.3)", () => {
+    const guest = fetched([700, 1100]);
+    const sp = child(guest, 700);
+    const [parent, other] = [sptepAt(guest, 700, 2), sptepAt(guest, 1100, 2)];
+    const table = guest.cpu.readOnce(other);
+    guest.cpu.writeOnce(parent, table);
+    const zap = (): boolean => kvmTdpMmuZapSp(guest.mmu, guest.cpu, sp);
+    expect(underReadLock(guest, guest.cpu, zap)).toBe(false);
+    expect(guest.cpu.readOnce(parent)).toBe(table);
+    expect(tables(guest)).toBe(4);
+  });
+
   it("that another thread removes first does nothing (7.3)", () => {
     const guest = fetched([700]);
     const sp = child(guest, 700);

@@ -62,8 +62,8 @@ export interface MarkIdleReport {
 /** Report of `aging-passes`. */
 export interface AgingPassesReport {
   readonly passNs: number[];
-  readonly pagesVisited: number;
-  readonly youngPages: number;
+  /** Pages found still idle, summed over the passes. */
+  readonly idlePages: number;
 }
 
 /** Report of `age-every`: see `ReplayResult.accuracy`. */

@@ -1,3 +1,4 @@
+import { DEFAULT_TLB_GEOMETRY } from "@kvm-age/vcpu";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { OptionRangeError } from "./errors.js";
@@ -18,6 +19,7 @@ export const BACKINGS = ["anonymous", "anonymous_thp"] as const;
 export const MAX_AGERS: number = 16;
 
 const PAGE_BYTES = 4096;
+const PAGES_PER_2M = 512;
 const DEFAULT_BYTES_PER_VCPU = 64 * 1024 * 1024;
 
 /** Resolved options of the scenario `access-tracking`. */
@@ -55,7 +57,10 @@ export function addAccessTrackingOptions(command: Command): Command {
     .option("-p, --aging-during-faults", "age while the vCPUs populate their memory, instead of the phases")
     .addOption(new Option("-s, --backing <type>", "backing memory").choices(BACKINGS).default("anonymous"))
     .addOption(
-      new Option("-w, --warn-idle <n>", "too many idle pages: > 0 only warn, 0 fail, < 0 automatic (fail)")
+      new Option(
+        "-w, --warn-idle <n>",
+        "too many idle pages: > 0 only warn, 0 fail, < 0 fail unless the memory fits into the TLB",
+      )
         .argParser(integerOption(-0x8000_0000, 0x7fff_ffff))
         .default(-1),
     )
@@ -65,6 +70,17 @@ export function addAccessTrackingOptions(command: Command): Command {
         .default(1),
     );
   return addMmuOptions(command);
+}
+
+/** Pages that a vCPU's TLB holds translations for, by the backing's page size. */
+export function tlbReachPages(backing: AccessTrackingOptions["backing"]): number {
+  const { small, large } = DEFAULT_TLB_GEOMETRY;
+  return backing === "anonymous_thp" ? large.entries * PAGES_PER_2M : small.entries;
+}
+
+/** Accesses that hit the TLB set no Accessed bit, so pages in use that never leave it look idle: no fault of the MMU. */
+function fitsIntoTlb(flags: AccessTrackingFlags): boolean {
+  return flags.bytes / PAGE_BYTES <= tlbReachPages(flags.backing);
 }
 
 /**
@@ -83,6 +99,6 @@ export function resolveAccessTrackingOptions(flags: AccessTrackingFlags): Access
     agingDuringFaults: flags.agingDuringFaults === true,
     backing: flags.backing,
     agers: flags.agers,
-    tooManyIdle: flags.warnIdle > 0 ? "warn" : "fail",
+    tooManyIdle: flags.warnIdle > 0 || (flags.warnIdle < 0 && fitsIntoTlb(flags)) ? "warn" : "fail",
   });
 }

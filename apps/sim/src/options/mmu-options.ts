@@ -59,7 +59,7 @@ export function addMmuOptions(command: Command): Command {
       new Option("--rule-set <kernel>", "kernel whose rules apply").choices(RULE_SETS).default("linux-7.3"),
     )
     .addOption(
-      new Option("--seed <n>", "seed of every random choice")
+      new Option("--seed <n>", "recorded in the result; no scenario makes a random choice yet")
         .argParser(integerOption(0, MAX_SEED))
         .default(DEFAULT_SEED, `0x${DEFAULT_SEED.toString(16)}`),
     )

@@ -19,8 +19,7 @@ const agingDuringFaultsSchema = z.strictObject({
   averagePassSeconds: seconds.describe("totalSeconds / passes; 0 without a pass"),
   passSeconds: z.array(seconds),
   vcpuWallSeconds: seconds.describe("slowest vCPU, populating"),
-  pagesVisited: count,
-  youngPages: count,
+  idlePages: count.describe("pages found still idle, summed over the passes"),
 });
 
 const idleCheckSchema = z.strictObject({

@@ -1,6 +1,5 @@
-import { DEFAULT_TLB_GEOMETRY } from "@kvm-age/vcpu";
 import type { ActorTotals, AgingPassesReport, MarkIdleReport, Program } from "../actors/protocol.js";
-import type { AccessTrackingOptions } from "../options/access-tracking-options.js";
+import { type AccessTrackingOptions, tlbReachPages } from "../options/access-tracking-options.js";
 import {
   ACCESS_TRACKING_SCHEMA_ID,
   type AccessTrackingResult,
@@ -143,17 +142,14 @@ function agingOf(reports: readonly StepReport[]): Aging {
     averagePassSeconds: passSeconds.length === 0 ? 0 : totalSeconds / passSeconds.length,
     passSeconds,
     vcpuWallSeconds: Math.max(0, ...vcpus.map(({ seconds }) => seconds)),
-    pagesVisited: agers.reduce((sum, { pagesVisited }) => sum + pagesVisited, 0),
-    youngPages: agers.reduce((sum, { youngPages }) => sum + youngPages, 0),
+    idlePages: agers.reduce((sum, { idlePages }) => sum + idlePages, 0),
   };
 }
 
 /** Why an aged page may look idle although it is used: its translation never leaves the TLB, so no walk sets A again. */
 function tlbWarning(options: AccessTrackingOptions): string | null {
   const pages = options.bytesPerVcpu / PAGE_BYTES;
-  const { small, large } = DEFAULT_TLB_GEOMETRY;
-  const huge = options.backing === "anonymous_thp";
-  const reach = huge ? large.entries * PAGES_PER_2M : small.entries;
+  const reach = tlbReachPages(options.backing);
   if (pages > reach || options.agingDuringFaults) return null;
   return `a vCPU's ${pages} pages fit into its TLB (reach ${reach} pages): accesses that hit it set no Accessed bit, so pages in use stay idle`;
 }

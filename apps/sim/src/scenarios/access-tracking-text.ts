@@ -16,8 +16,10 @@ function figures(result: AccessTrackingResult): (readonly [string, string])[] {
     ["TLB flushes", formatCount(tlb.flushes)],
   ];
   if (aging === null) return rows;
-  const young = `${formatCount(aging.pagesVisited)}, young ${share(aging.youngPages, aging.pagesVisited)}`;
-  return [...rows, ["pages visited by aging", young]];
+  return [
+    ...rows,
+    ["pages found idle", `${formatCount(aging.idlePages)} in ${formatCount(aging.passes)} passes`],
+  ];
 }
 
 /** The selftest's lines, then after an empty line what it does not show. */

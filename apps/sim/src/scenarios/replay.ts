@@ -25,8 +25,8 @@ export const replay: Scenario<ReplayFlags, ReplayOptions, ReplayResult> = {
   ],
   addOptions: addReplayOptions,
   resolve: resolveReplayOptions,
-  // Ager and reclaimer sleep between passes; together they count as one busy thread.
-  busyThreads: (options) => options.vcpus + 1,
+  // With a short cadence ager and reclaimer hardly sleep between their passes.
+  busyThreads: (options) => options.vcpus + 1 + (options.reclaimEveryMs > 0 ? 1 : 0),
   run: runReplay,
   format: replayText,
   failedChecks: () => [],

@@ -31,25 +31,48 @@ export const defaultTortureOptions: TortureOptions = {
   sanitizer: false,
 };
 
-function numberFlag(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  console.error(`--${name} ${text}: an integer from 0 is expected`);
+interface TortureFlags {
+  readonly rounds: number;
+  readonly seed: number;
+  readonly checked: boolean;
+}
+
+function usageError(message: string): never {
+  console.error(`torture: ${message}`);
   process.exit(2);
 }
 
+function integerFlag(name: string, text: string, minimum: number): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= minimum) return value;
+  return usageError(`--${name} ${text}: an integer from ${minimum} is expected`);
+}
+
+function parseFlags(): TortureFlags {
+  try {
+    const { values } = parseArgs({
+      options: {
+        rounds: { type: "string", default: "14" },
+        seed: { type: "string", default: "1" },
+        checked: { type: "boolean", default: false },
+      },
+    });
+    const { checked } = values;
+    return {
+      rounds: integerFlag("rounds", values.rounds, 1),
+      seed: integerFlag("seed", values.seed, 0),
+      checked,
+    };
+  } catch (error) {
+    return usageError((error as Error).message);
+  }
+}
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      rounds: { type: "string", default: "14" },
-      seed: { type: "string", default: "1" },
-      checked: { type: "boolean", default: false },
-    },
-  });
-  const firstSeed = numberFlag("seed", values.seed);
+  const { rounds, seed: firstSeed, checked } = parseFlags();
   let failures = 0;
-  for (let round = 0; round < numberFlag("rounds", values.rounds); round++) {
-    const checks = { lockdep: values.checked, sanitizer: values.checked };
+  for (let round = 0; round < rounds; round++) {
+    const checks = { lockdep: checked, sanitizer: checked };
     const options = {
       ...defaultTortureOptions,
       ...MODES[round % MODES.length],

@@ -1,7 +1,22 @@
 import { checkHostMmInvariants } from "@kvm-age/host-mm";
-import { type Cpu, FrameState, noLayer, type ThreadMachine, withAddressSanitizer } from "@kvm-age/machine";
+import {
+  type Cpu,
+  FrameState,
+  NULL_ADDRESS,
+  noLayer,
+  type ThreadMachine,
+  withAddressSanitizer,
+} from "@kvm-age/machine";
 import { checkMemslotInvariants, kvmFreeMemslots, kvmSetMemoryRegion } from "@kvm-age/memslot";
-import { checkTdpMmuInvariants, destroyTdpMmu, destroyTdpMmuVcpu, kvmMmuUnload } from "@kvm-age/tdp-mmu";
+import { isLastSpte, isShadowPresentPte, spteToPfn } from "@kvm-age/spte";
+import {
+  checkTdpMmuInvariants,
+  destroyTdpMmu,
+  destroyTdpMmuVcpu,
+  kvmMmuUnload,
+  rootOfVcpu,
+  TdpIter,
+} from "@kvm-age/tdp-mmu";
 import { tortureSlots } from "../actors/programs/torture/layout.js";
 import { Random } from "../actors/programs/torture/random.js";
 import type { TortureLoggerReport } from "../actors/programs/torture/torture-logger.js";
@@ -101,6 +116,30 @@ function framesInUse(created: CreatedVm): number {
   return count;
 }
 
+/** Whether what the guest would reach through its tables is what the host has mapped: no leaf outlives its page. */
+function staleLeaves({ vm, cpu }: CreatedVm): string[] {
+  const stale: string[] = [];
+  const { baseGfn } = vm.handle;
+  for (let index = 0; index < vm.config.vcpus; index++) {
+    const root = rootOfVcpu(vm.tdp, cpu, vm.vcpuMmu(index));
+    if (root === NULL_ADDRESS) continue;
+    const iter = new TdpIter(vm.tdp.format);
+    for (
+      iter.start(cpu, root, 1, baseGfn);
+      iter.valid && iter.gfn < baseGfn + vm.config.guestPages;
+      iter.next(cpu)
+    ) {
+      const { oldSpte, gfn, level } = iter;
+      if (!isShadowPresentPte(oldSpte) || !isLastSpte(oldSpte, level)) continue;
+      const mapped = vm.hostMm.pagemapLookup(cpu, vm.hvaOf(gfn - baseGfn));
+      const reached = spteToPfn(vm.tdp.format, oldSpte);
+      if (mapped !== reached)
+        stale.push(`page ${gfn - baseGfn}: SPTE leads to pfn ${reached}, the host maps ${mapped}`);
+    }
+  }
+  return stale;
+}
+
 /** Every invariant of every package, at rest. */
 function invariantViolations(created: CreatedVm): string[] {
   const { vm, cpu } = created;
@@ -109,6 +148,16 @@ function invariantViolations(created: CreatedVm): string[] {
     ...checkMemslotInvariants(vm.memslots, cpu),
     ...checkHostMmInvariants(vm.hostMm, cpu),
   ];
+}
+
+/** Frames that stay in use after the teardown of a VM of this shape whose guest never ran: the host's own. */
+function framesOfIdleHost(options: TortureOptions): number {
+  const created = createTortureVm(options);
+  const { vm, cpu } = created;
+  // One access, so that the tables that outlive the mappings exist here as well.
+  vm.hostMm.userAccess(cpu, vm.hvaOf(0), true);
+  tearDown(created);
+  return framesInUse(created);
 }
 
 /** Takes the VM apart in the kernel's order and says what was left behind. */
@@ -164,7 +213,6 @@ export async function runTorture(
   progress: Progress = noProgress,
 ): Promise<TortureResult> {
   const created = createTortureVm(options);
-  const framesBefore = framesInUse(created);
   const roles = { vcpu: options.vcpus, ager: options.agers, reclaimer: 1, mover: 1, logger: 1 };
   const context = { signal: new AbortController().signal, progress };
   const reports = await withCrew(
@@ -174,10 +222,12 @@ export async function runTorture(
     () => "torture",
     (crew) => storm(crew, options),
   );
-  const violations = [...violationsOf(reports), ...invariantViolations(created)];
+  const violations = [...violationsOf(reports), ...staleLeaves(created), ...invariantViolations(created)];
   violations.push(...tearDown(created));
-  const framesAfter = framesInUse(created);
-  if (framesAfter > framesBefore) violations.push(`${framesAfter - framesBefore} arena frames leaked`);
+  const leaked = framesInUse(created) - framesOfIdleHost(options);
+  if (leaked !== 0) violations.push(`${leaked} arena frames leaked`);
+  const slots = created.vm.memslots.slotSlab.allocatedObjects(created.cpu);
+  if (slots !== 0) violations.push(`${slots} memslots leaked`);
   const vcpus = reports
     .filter(({ role }) => role === "vcpu")
     .map(({ report }) => report as TortureVcpuReport);

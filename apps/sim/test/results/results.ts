@@ -94,8 +94,7 @@ export function agingDuringFaultsResult(): AccessTrackingResult {
       averagePassSeconds: 0.527091929,
       passSeconds: [0.5],
       vcpuWallSeconds: 19.5,
-      pagesVisited: 1000,
-      youngPages: 100,
+      idlePages: 900,
     },
   };
 }

@@ -42,7 +42,7 @@ export function stateReferences(state: bigint): number {
 
 /** Page number within the mapping window at which the page is, or was last, mapped (kernel `folio->index`). */
 export function stateIndex(state: bigint): number {
-  return Number(state >> INDEX_SHIFT);
+  return Number(BigInt.asUintN(64, state) >> INDEX_SHIFT);
 }
 
 /** A state from its parts. `index` in [0, 2^28), `references` in [0, 2^16). */

@@ -20,7 +20,9 @@ function retag(head: bigint, item: number): bigint {
  */
 export function popTagged(cpu: Cpu, head: Address, linkWordOf: LinkWordOf): number {
   for (;;) {
-    const seen = cpu.loadAcquire(head);
+    // Wrapped although it is in range: with two kinds of `Cpu` in one realm, Node 20.20.2's compiler aborts the process on a shift of
+    // an unwrapped result (RepresentationChangerError, seen 2026-11).
+    const seen = BigInt.asUintN(64, cpu.loadAcquire(head));
     const item = Number(seen & LOW_HALF);
     if (item === 0) return 0;
     const next = cpu.readOnce32(linkWordOf(item));
@@ -40,7 +42,9 @@ export function pushTagged(
   linkWordOf: LinkWordOf,
 ): void {
   for (;;) {
-    const seen = cpu.loadAcquire(head);
+    // Wrapped although it is in range: with two kinds of `Cpu` in one realm, Node 20.20.2's compiler aborts the process on a shift of
+    // an unwrapped result (RepresentationChangerError, seen 2026-11).
+    const seen = BigInt.asUintN(64, cpu.loadAcquire(head));
     cpu.writeOnce32(linkWordOf(last), Number(seen & LOW_HALF));
     if (cpu.cmpxchg(head, seen, retag(seen, first), "release") === seen) return;
   }

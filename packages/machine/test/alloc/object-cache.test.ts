@@ -40,11 +40,19 @@ describe("object cache", () => {
     );
   });
 
+  it("is content with the minimum when memory runs out before the capacity", () => {
+    const { machine, cpu, slab, cache } = cacheOf(200);
+    while (machine.frames.availableFrames(cpu) > 2) machine.frames.allocateFrame(cpu);
+    cache.topUp(cpu, 2 * slab.objectsPerFrame);
+    expect(cache.count(cpu)).toBe(2 * slab.objectsPerFrame);
+  });
+
   it("keeps what it got when memory runs out in a top-up", () => {
     const { machine, cpu, slab, cache } = cacheOf(200);
     while (machine.frames.availableFrames(cpu) > 2) machine.frames.allocateFrame(cpu);
-    expect(() => cache.topUp(cpu, 1)).toThrow(OutOfMemoryError);
-    expect(cache.count(cpu)).toBe(2 * slab.objectsPerFrame);
+    const fitting = 2 * slab.objectsPerFrame;
+    expect(() => cache.topUp(cpu, fitting + 1)).toThrow(OutOfMemoryError);
+    expect(cache.count(cpu)).toBe(fitting);
     cache.drain(cpu);
     expect(slab.allocatedObjects(cpu)).toBe(0);
   });

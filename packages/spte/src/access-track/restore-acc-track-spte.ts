@@ -10,7 +10,7 @@ import { accTrackSavedField } from "./acc-track-saved-field.js";
  */
 export function restoreAccTrackSpte(format: SpteFormat, spte: Spte): Spte {
   const { accTrackSavedBitsMask, accTrackSavedBitsShift } = format.rules;
-  const shifted = BigInt.asUintN(64, spte >> accTrackSavedBitsShift);
+  const shifted = BigInt.asUintN(64, BigInt.asUintN(64, spte) >> accTrackSavedBitsShift);
   const saved = BigInt.asUintN(64, shifted & accTrackSavedBitsMask);
   const cleared = BigInt.asUintN(64, format.shadowAccTrackMask | accTrackSavedField(format.rules));
   return BigInt.asUintN(64, withoutBits(spte, cleared) | saved) as Spte;

@@ -58,7 +58,7 @@ function isRecoverable(mmu: TdpMmu, cpu: Cpu, primary: PrimaryMmu, slot: Slot, i
   return kvmMmuMaxMappingLevel(mmu.memslots, cpu, primary, slot, gfn, KVM_MAX_HUGEPAGE_LEVEL) >= level;
 }
 
-/** `recover_huge_pages_range`: returns whether a flush is still needed. */
+/** `recover_huge_pages_range`: one root's part of the slot, its flush included. */
 function recoverHugePagesRange(
   mmu: TdpMmu,
   cpu: Cpu,
@@ -67,7 +67,7 @@ function recoverHugePagesRange(
   root: KvmMmuPage,
   start: Gfn,
   end: Gfn,
-): boolean {
+): void {
   let flush = false;
   cpu.rcuReadLock();
   const iter = new TdpIter(mmu.format);
@@ -90,7 +90,6 @@ function recoverHugePagesRange(
   // Before RCU is left: the tables that were replaced may be in use by hardware until then.
   if (flush) cpu.flushRemoteTlbs(mmu.flushDomain, { startGfn: start, pages: end - start });
   cpu.rcuReadUnlock();
-  return flush;
 }
 
 /**
@@ -100,7 +99,8 @@ function recoverHugePagesRange(
 export function kvmTdpMmuRecoverHugePages(mmu: TdpMmu, cpu: Cpu, primary: PrimaryMmu, slot: Slot): void {
   cpu.lockdep.assertHeld(mmu.mmuLock, "read");
   if (kvmSlotDirtyTrackEnabled(cpu, slot)) return;
-  forEachValidRootOfSlot(mmu, cpu, slot, (root, start, end) =>
-    recoverHugePagesRange(mmu, cpu, primary, slot, root, start, end),
-  );
+  forEachValidRootOfSlot(mmu, cpu, slot, (root, start, end) => {
+    recoverHugePagesRange(mmu, cpu, primary, slot, root, start, end);
+    return false;
+  });
 }

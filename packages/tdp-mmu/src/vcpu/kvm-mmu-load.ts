@@ -6,8 +6,9 @@ import type { TdpMmu } from "../tdp-mmu.js";
 import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "./requests.js";
 import type { TdpMmuVcpu } from "./tdp-mmu-vcpu.js";
 
-/** `kvm_mmu_load`: gives the vCPU a root. The caller flushes its TLB before it enters the guest. */
+/** `kvm_mmu_load`: gives a vCPU without a root one. The caller flushes its TLB before it enters the guest. */
 export function kvmMmuLoad(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu): void {
+  if (cpu.readOnce32(vcpu.rootHpaWord) !== NULL_ADDRESS) return;
   vcpu.topUpMemoryCaches(cpu);
   kvmTdpMmuAllocRoot(mmu, cpu, vcpu);
 }

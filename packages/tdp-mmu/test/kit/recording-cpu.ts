@@ -11,6 +11,9 @@ import {
   type TraceEvent,
 } from "@kvm-age/machine";
 
+/** No walk of a test has so many places to give way at. */
+const MAX_YIELDS = 10_000;
+
 /**
  * Writes down, in order, the locks, read sections, flushes and trace events of an operation, and every store to a 64-bit
  * word. Answers for the scheduler when asked whether somebody waits.
@@ -22,6 +25,7 @@ export class RecordingCpu extends ForwardingCpu {
   readonly events: TraceEvent[] = [];
   /** Addresses of the 64-bit words that were stored to, in order. */
   readonly stores: Address[] = [];
+  private yields = 0;
   /** Whether somebody waits for the lock, asked at every check. @default nobody */
   needbreak: () => boolean = () => false;
   /** Runs when the processor is given away. */
@@ -92,6 +96,7 @@ export class RecordingCpu extends ForwardingCpu {
   }
 
   override condResched(): void {
+    if (++this.yields > MAX_YIELDS) throw new Error(`gave way ${MAX_YIELDS} times without end`);
     this.log.push("cond_resched");
     this.onCondResched(this.inner);
   }

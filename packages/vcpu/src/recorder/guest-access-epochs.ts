@@ -22,7 +22,8 @@ export class GuestAccessEpochs implements GuestAccessRecorder {
 
   /**
    * Stores the current epoch, if it is not there yet. Plain accesses: vCPUs that meet store the same epoch, or, while it
-   * advances, one of two that are both true.
+   * advances, one of two neighbouring ones. A thread that is descheduled between its access and this record dates the access
+   * too late.
    */
   recordAccess(cpu: Cpu, gfn: Gfn): void {
     const index = gfn - this.handle.startGfn;

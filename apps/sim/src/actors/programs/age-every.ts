@@ -43,8 +43,8 @@ function readAndMark(actor: Actor, words: BigUint64Array): void {
 
 /**
  * Holds the answers against the truth. A page counts as used only if it was accessed after the last pass had marked all pages, and
- * before this one began to read: so an access that overlaps a pass never makes an answer wrong, and the wrong
- * answers that are counted are certain.
+ * before this one began to read: so an access that overlaps a pass does not make an answer wrong,
+ * unless its thread was descheduled between the access and the record of it.
  */
 function judge(tally: Tally, truth: GroundTruth, words: BigUint64Array, markedEpoch: number): void {
   for (let page = 0; page < truth.pfns.length; page++) {

@@ -26,14 +26,9 @@ export function agingPasses(actor: Actor, step: number, share: number, shares: n
   const { pageIdle } = vm.hostMm;
   const [first, end] = wordsOfShare(FIRST_HOST_PFN / WORD_PAGES, pageIdle.words, share, shares);
   const passNs: number[] = [];
-  let pagesVisited = 0;
-  let youngPages = 0;
-  let resident = 0;
+  let idlePages = 0;
   while (!actor.control.isOver(step)) {
     const start = process.hrtime.bigint();
-    const residentBefore = resident;
-    resident = vm.hostMm.counts(cpu).rss;
-    let idlePages = 0;
     let word = first;
     for (; word < end && !actor.control.isOver(step); word++) {
       idlePages += countBits(pageIdle.readWord(cpu, word));
@@ -41,8 +36,6 @@ export function agingPasses(actor: Actor, step: number, share: number, shares: n
     }
     if (word < end) break;
     passNs.push(Number(process.hrtime.bigint() - start));
-    pagesVisited += Math.round(resident / shares);
-    youngPages += Math.max(0, Math.round(residentBefore / shares) - idlePages);
   }
-  return { passNs, pagesVisited, youngPages };
+  return { passNs, idlePages };
 }

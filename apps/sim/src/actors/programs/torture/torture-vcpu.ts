@@ -83,7 +83,8 @@ export class TortureVcpu {
 
   private read(page: number): void {
     const { actor } = this;
-    const atLeast = Math.max(this.seen[page]!, this.isOwn(page) ? this.versions.get(page) : 0);
+    // Published before this access began, by whichever vCPU owns the page.
+    const atLeast = Math.max(this.seen[page]!, this.versions.get(page));
     const pfn = actor.vcpu!.access(actor.cpu, actor.vm.gpaOf(page), "read");
     if (!this.isUsable(page, pfn)) return;
     const token = actor.vm.hostMm.readContent(actor.cpu, pfn as Pfn);
