@@ -206,9 +206,9 @@ describe("runs", () => {
   });
 
   test("they only warn by default where the memory fits into the TLB", async () => {
-    const { code, out } = await kvmAge("run", "access-tracking", "-b", "1M");
+    const { code, err } = await kvmAge("run", "access-tracking", "-b", "1M");
     expect(code).toBe(0);
-    expect(out).toMatch(/fit into its TLB/);
+    expect(err).toMatch(/fit into its TLB/);
   });
 
   test("compare prints JSON of the published schema", async () => {
