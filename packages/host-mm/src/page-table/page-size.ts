@@ -2,5 +2,3 @@
 export const PAGE_SIZE = 4096;
 /** Bytes of a huge page (kernel `PMD_SIZE`). */
 export const PMD_SIZE = 2097152;
-/** Entries of a page table (kernel `PTRS_PER_PTE`). */
-export const PTRS_PER_PTE = 512;
