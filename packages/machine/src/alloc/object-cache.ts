@@ -49,7 +49,7 @@ export class ObjectCache {
    *
    * @throws CacheExhaustedError if there is none: the operation needs more than it topped up.
    */
-  take(cpu: Cpu): Address {
+  allocate(cpu: Cpu): Address {
     const count = this.count(cpu);
     if (count === 0) throw new CacheExhaustedError(this.source.name, this.capacity);
     cpu.writeOnce32(this.address, count - 1);
@@ -58,7 +58,7 @@ export class ObjectCache {
 
   /** `kvm_mmu_free_memory_cache`: returns the whole stock to the source. */
   drain(cpu: Cpu): void {
-    while (this.count(cpu) > 0) this.source.free(cpu, this.take(cpu));
+    while (this.count(cpu) > 0) this.source.free(cpu, this.allocate(cpu));
   }
 
   private fill(cpu: Cpu): void {

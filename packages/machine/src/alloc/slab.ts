@@ -18,6 +18,7 @@ export interface SlabHandle {
 const BITMAP_BYTES = 64;
 const MIN_OBJECT_BYTES = 8;
 const MAX_OBJECT_BYTES = 2016;
+const CACHE_LINE_BYTES = 64;
 
 /**
  * A typed object allocator (`kmem_cache`): equal-sized, zero-filled objects cut out of frames. Each frame begins with a bitmap
@@ -129,14 +130,22 @@ export class Slab {
   }
 }
 
-/** Objects of `objectBytes` that fit into a frame beside its bitmap and links. */
-export function slabObjectsPerFrame(objectBytes: number): number {
-  return Math.min(512, Math.floor((FRAME_BYTES - BITMAP_BYTES - 4) / (objectBytes + 4)));
+/** Where the first of `objects` lies: behind bitmap and links; objects of whole cache lines begin at a cache line. */
+function firstObjectOffset(objectBytes: number, objects: number): number {
+  const alignment = objectBytes % CACHE_LINE_BYTES === 0 ? CACHE_LINE_BYTES : 8;
+  return Math.ceil((BITMAP_BYTES + objects * 4) / alignment) * alignment;
 }
 
-/** Where the first object lies in a slab's frame. */
+/** Objects of `objectBytes` that fit into a frame beside its bitmap and links. */
+export function slabObjectsPerFrame(objectBytes: number): number {
+  const objects = Math.min(512, Math.floor((FRAME_BYTES - BITMAP_BYTES - 4) / (objectBytes + 4)));
+  const end = firstObjectOffset(objectBytes, objects) + objects * objectBytes;
+  return end <= FRAME_BYTES ? objects : objects - 1;
+}
+
+/** Where the first object lies in a slab's frame: a multiple of 64 if `objectBytes` is one, else of 8. */
 export function slabObjectsOffset(objectBytes: number): number {
-  return BITMAP_BYTES + Math.ceil((slabObjectsPerFrame(objectBytes) * 4) / 8) * 8;
+  return firstObjectOffset(objectBytes, slabObjectsPerFrame(objectBytes));
 }
 
 /** u32 of a slab's control block: size of its objects, for those who meet the slab by its frame. */

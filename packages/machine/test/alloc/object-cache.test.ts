@@ -14,10 +14,10 @@ describe("object cache", () => {
     const { cpu, slab, cache } = cacheOf(40);
     cache.topUp(cpu, 5);
     expect([cache.count(cpu), slab.allocatedObjects(cpu)]).toEqual([40, 40]);
-    const taken = Array.from({ length: 35 }, () => cache.take(cpu));
+    const taken = Array.from({ length: 35 }, () => cache.allocate(cpu));
     cache.topUp(cpu, 5);
     expect(cache.count(cpu)).toBe(5);
-    cache.take(cpu);
+    cache.allocate(cpu);
     cache.topUp(cpu, 5);
     expect(cache.count(cpu)).toBe(40);
     expect(new Set(taken).size).toBe(35);
@@ -26,14 +26,14 @@ describe("object cache", () => {
   it("returns what is left, and leaks nothing", () => {
     const { cpu, slab, cache } = cacheOf(7);
     cache.topUp(cpu, 1);
-    slab.free(cpu, cache.take(cpu));
+    slab.free(cpu, cache.allocate(cpu));
     cache.drain(cpu);
     expect([cache.count(cpu), slab.allocatedObjects(cpu)]).toEqual([0, 0]);
   });
 
   it("says whose cache ran empty", () => {
     const { cpu, cache } = cacheOf(7);
-    const error = thrown(() => cache.take(cpu));
+    const error = thrown(() => cache.allocate(cpu));
     expect(error).toBeInstanceOf(CacheExhaustedError);
     expect(error.message).toBe(
       "mmu_page_header: object cache is empty (capacity 7); top it up before taking locks",

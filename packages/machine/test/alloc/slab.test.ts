@@ -46,6 +46,13 @@ describe("slab", () => {
     expect(machine.frames.allocatedFrames(cpu)).toBe(before + 1);
   });
 
+  it.each([64, 128, 192, 256, 1984])("objects of whole cache lines begin at one (%i bytes)", (bytes) => {
+    const { machine, cpu } = oneCpu();
+    const slab = machine.createSlab(cpu, "test", bytes);
+    const objects = Array.from({ length: 2 * slab.objectsPerFrame }, () => slab.allocate(cpu));
+    for (const object of objects) expect(object % 64).toBe(0);
+  });
+
   it("does not free twice", () => {
     const { machine, cpu } = oneCpu();
     const slab = machine.createSlab(cpu, "pte_list_desc", 128);
