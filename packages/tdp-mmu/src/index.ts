@@ -12,12 +12,7 @@ export {
   kvmTdpMmuSlotDisableDirtyLogging,
   kvmTdpMmuSlotEnableDirtyLogging,
 } from "./dirty/slot-dirty-logging.js";
-export { fastPageFault, pageFaultCanBeFast } from "./fault/fast-page-fault.js";
-export { handleMmioPageFault } from "./fault/handle-mmio-page-fault.js";
-export { kvmMmuHugepageAdjust } from "./fault/hugepage-adjust.js";
-export { KvmPageFault, PFERR_RSVD_MASK } from "./fault/kvm-page-fault.js";
 export { kvmTdpMmuPageFault } from "./fault/kvm-tdp-mmu-page-fault.js";
-export { RetPf } from "./fault/ret-pf.js";
 export { kvmRecoverNxHugePages } from "./huge/kvm-recover-nx-huge-pages.js";
 export { kvmTdpMmuRecoverHugePages } from "./huge/kvm-tdp-mmu-recover-huge-pages.js";
 export { kvmTdpMmuTrySplitHugePages } from "./huge/kvm-tdp-mmu-try-split-huge-pages.js";
@@ -25,13 +20,12 @@ export { kvmTdpMmuZapSp } from "./huge/kvm-tdp-mmu-zap-sp.js";
 export { TdpIter } from "./iterator/tdp-iter.js";
 export { tdpMmuIterCondResched } from "./iterator/tdp-mmu-iter-cond-resched.js";
 export { kvmTdpMmuMap } from "./map/kvm-tdp-mmu-map.js";
-export { RootStateError, SpteCorruptionError, TdpMmuConfigError } from "./page/errors.js";
+export { RootStateError, TdpMmuConfigError } from "./page/errors.js";
 export type { KvmMmuPage } from "./page/kvm-mmu-page.js";
 export { kvmTdpMmuInvalidateRoots, kvmTdpMmuZapInvalidatedRoots } from "./root/invalidate-roots.js";
 export { kvmTdpMmuAllocRoot, rootOfVcpu } from "./root/kvm-tdp-mmu-alloc-root.js";
 export { kvmTdpMmuGetRoot, kvmTdpMmuPutRoot } from "./root/root-reference.js";
 export { KVM_ALL_ROOTS, KVM_DIRECT_ROOTS, KVM_INVALID_ROOTS, KVM_VALID_ROOTS } from "./root/root-types.js";
-export { noShadowPages, type ShadowPageTracker } from "./shadow-page-tracker.js";
 export {
   attachTdpMmu,
   createTdpMmu,
@@ -41,7 +35,6 @@ export {
   type TdpMmuHandle,
   type TdpMmuInit,
   type TdpMmuMachine,
-  type TdpStatistic,
 } from "./tdp-mmu.js";
 export {
   defaultTdpMmuOptions,

@@ -12,10 +12,16 @@ import {
   type SpinLock,
 } from "@kvm-age/machine";
 import type { Memslots } from "@kvm-age/memslot";
+import {
+  type FaultingMmu,
+  MMU_STATISTICS_BYTES,
+  MmuStatistics,
+  noShadowPages,
+  type ShadowPageTracker,
+} from "@kvm-age/page-fault";
 import type { Gfn, PgLevel, SpteFormat } from "@kvm-age/spte";
 import { RootStateError, TdpMmuConfigError } from "./page/errors.js";
 import { KVM_MMU_PAGE_BYTES, type KvmMmuPage, sptWord } from "./page/kvm-mmu-page.js";
-import { noShadowPages, type ShadowPageTracker } from "./shadow-page-tracker.js";
 import { defaultTdpMmuOptions, type TdpMmuOptions } from "./tdp-mmu-options.js";
 import { TDP_MMU_PAGES_LOCK_CLASS } from "./tdp-mmu-pages-lock.js";
 
@@ -56,36 +62,20 @@ const PAGES_LOCK = 8;
 const POSSIBLE_NX_HUGE_PAGES = PAGES_LOCK + SPINLOCK_BYTES;
 const POSSIBLE_NX_COUNT = POSSIBLE_NX_HUGE_PAGES + 4;
 const STATISTICS = POSSIBLE_NX_COUNT + 4;
-const STATISTICS_WORDS = 16;
-const TDP_MMU_BYTES = STATISTICS + STATISTICS_WORDS * 4;
-
-/** Counters of `kvm->stat` and `vcpu->stat`, u32 each, in this order. */
-const STATISTIC_NAMES = [
-  "pages_4k",
-  "pages_2m",
-  "pages_1g",
-  "nx_lpage_splits",
-  "pf_taken",
-  "pf_fixed",
-  "pf_fast",
-  "pf_spurious",
-  "pf_emulate",
-  "pf_mmio_spte_created",
-  "pf_retry",
-] as const;
-
-/** Name of a TDP MMU counter, as in the kernel's binary statistics. */
-export type TdpStatistic = (typeof STATISTIC_NAMES)[number];
+const TDP_MMU_BYTES = STATISTICS + MMU_STATISTICS_BYTES;
 
 /**
  * The TDP MMU of one VM: addresses of its state in the arena, its format and its strategies. Operations are
  * functions over it (`kvmTdpMmuMap`, `kvmTdpMmuAgeGfnRange`, …).
  */
-export class TdpMmu {
+export class TdpMmu implements FaultingMmu {
   readonly address: Address;
   readonly format: SpteFormat;
   readonly rootLevel: PgLevel;
   readonly options: TdpMmuOptions;
+  readonly nxHugePages: boolean;
+  readonly cpuDirtyLog: boolean;
+  readonly statistics: MmuStatistics;
   readonly memslots: Memslots;
   readonly flushDomain: FlushDomain;
   readonly shadowPages: ShadowPageTracker;
@@ -107,6 +97,9 @@ export class TdpMmu {
     this.format = handle.init.format;
     this.rootLevel = handle.init.rootLevel;
     this.options = { ...defaultTdpMmuOptions, ...handle.init.options };
+    this.nxHugePages = this.options.nxHugePages;
+    this.cpuDirtyLog = this.options.cpuDirtyLog;
+    this.statistics = new MmuStatistics(offset(handle.address, STATISTICS));
     this.memslots = components.memslots;
     this.flushDomain = components.flushDomain;
     this.shadowPages = components.shadowPages ?? noShadowPages;
@@ -147,21 +140,6 @@ export class TdpMmu {
   /** u32: length of `possible_nx_huge_pages`. Under `pagesLock`. */
   get possibleNxCountWord(): Address {
     return offset(this.address, POSSIBLE_NX_COUNT);
-  }
-
-  statisticWord(name: TdpStatistic): Address {
-    return offset(this.address, STATISTICS + STATISTIC_NAMES.indexOf(name) * 4);
-  }
-
-  /** `kvm_update_page_stats`: leaves mapped at `level`, 1 … 3. */
-  pageStatisticWord(level: PgLevel): Address {
-    return offset(this.address, STATISTICS + (level - 1) * 4);
-  }
-
-  /** All counters by their kernel names. */
-  statistics(cpu: Cpu): Record<TdpStatistic, number> {
-    const entries = STATISTIC_NAMES.map((name) => [name, cpu.readOnce32(this.statisticWord(name))]);
-    return Object.fromEntries(entries) as Record<TdpStatistic, number>;
   }
 }
 

@@ -98,7 +98,7 @@ describe.each(CASES)("aging, $name, $scan", (reference) => {
     const guest = make();
     for (const page of [3, 4, 600]) guest.fault(page, true);
     age(guest, 4, 5);
-    const statistics = guest.mmu.statistics(guest.cpu);
+    const statistics = guest.mmu.statistics.read(guest.cpu);
     const cpu = new RecordingCpu(guest.cpu);
     age(guest, 0, 2048, cpu);
     expect(cpu.changes()).toEqual(
@@ -110,7 +110,7 @@ describe.each(CASES)("aging, $name, $scan", (reference) => {
         new_spte: ofPage(reference.aged, page),
       })),
     );
-    expect(guest.mmu.statistics(guest.cpu)).toEqual(statistics);
+    expect(guest.mmu.statistics.read(guest.cpu)).toEqual(statistics);
   });
 });
 

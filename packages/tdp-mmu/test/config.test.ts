@@ -1,10 +1,10 @@
+import { RetPf } from "@kvm-age/page-fault";
 import { createSpteFormat, type MmuMode } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import {
   attachTdpMmu,
   createTdpMmu,
   defaultTdpMmuOptions,
-  RetPf,
   TdpMmuConfigError,
   type TdpMmuInit,
   TdpMmuVcpu,
@@ -64,7 +64,7 @@ describe.each(FORMATS)("another thread's view, $name", (reference) => {
     guest.fault(3, true);
     const handle = structuredClone(guest.mmu.handle);
     const mmu = attachTdpMmu(guest.machine, handle, guest);
-    expect(mmu.statistics(guest.cpu)).toEqual(guest.mmu.statistics(guest.cpu));
+    expect(mmu.statistics.read(guest.cpu)).toEqual(guest.mmu.statistics.read(guest.cpu));
     const view = Object.assign(Object.create(Guest.prototype) as Guest, guest, {
       mmu,
       vcpu: new TdpMmuVcpu(mmu, 0, guest.vcpu.address),

@@ -1,10 +1,10 @@
+import { RetPf } from "@kvm-age/page-fault";
 import type { Gfn } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import {
   kvmTdpMmuClearDirtyPtMasked,
   kvmTdpMmuEnableLogDirtyPtMasked,
   kvmTdpMmuWriteProtectGfn,
-  RetPf,
   type TdpMmuOptions,
 } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
@@ -177,7 +177,7 @@ describe("clearing a window of 64 pages", () => {
         return [SLOT_GFN + page, young, young & ~bit];
       }),
     );
-    expect(guest.mmu.statistics(guest.cpu).pages_4k).toBe(2);
+    expect(guest.mmu.statistics.read(guest.cpu).pages_4k).toBe(2);
   });
 
   it("by W leaves D that hardware sets meanwhile", () => {

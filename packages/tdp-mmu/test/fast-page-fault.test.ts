@@ -1,14 +1,8 @@
 import type { Cpu } from "@kvm-age/machine";
+import { fastPageFault, KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import { PFERR_FETCH_MASK } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
-import {
-  fastPageFault,
-  KvmPageFault,
-  kvmTdpMmuWrprotSlot,
-  PFERR_RSVD_MASK,
-  pageFaultCanBeFast,
-  RetPf,
-} from "../src/index.js";
+import { kvmTdpMmuWrprotSlot } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
 import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
@@ -33,11 +27,11 @@ const WITHOUT_AD = FORMATS.filter(({ adBits }) => !adBits);
 function fast(guest: Guest, page: number, code: number, cpu: Cpu = guest.cpu): RetPf {
   const fault = new KvmPageFault((SLOT_GFN + page) * 4096, code, false);
   fault.slot = guest.slot;
-  return fastPageFault(guest.mmu, cpu, guest.vcpu, fault);
+  return fastPageFault(guest.mmu, cpu, guest.vcpu.id, fault, guest.vcpu.locklessWalk);
 }
 
 function pfFast(guest: Guest): number {
-  return guest.mmu.statistics(guest.cpu).pf_fast;
+  return guest.mmu.statistics.read(guest.cpu).pf_fast;
 }
 
 /** A guest with page 3 mapped, then write-protected by dirty logging. */
@@ -47,23 +41,6 @@ function loggedGuest(init: ConstructorParameters<typeof Guest>[0]): Guest {
   guest.setSlot(1);
   return guest;
 }
-
-describe.each(FORMATS)("eligible faults, $name", (reference) => {
-  const guest = new Guest(reference.init);
-  const notPresent = !reference.adBits;
-  it.each([
-    ["write to a present page", PRESENT | WRITE, true],
-    ["read of a present page", PRESENT, false],
-    ["fetch from a present page", PRESENT | FETCH, false],
-    ["read of a page that is not present", READ, notPresent],
-    ["write to a page that is not present", WRITE, notPresent],
-    ["fetch from a page that is not present", FETCH, notPresent],
-    ["reserved bit, write", PRESENT | WRITE | PFERR_RSVD_MASK, false],
-    ["reserved bit, not present", WRITE | PFERR_RSVD_MASK, false],
-  ])("%s", (_name, code, expected) => {
-    expect(pageFaultCanBeFast(guest.mmu, new KvmPageFault(0, code, false))).toBe(expected);
-  });
-});
 
 describe.each(FORMATS)("a fast page fault, $name", (reference) => {
   it("leaves a path without a leaf to the slow path", () => {

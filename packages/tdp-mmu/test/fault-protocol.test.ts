@@ -1,14 +1,13 @@
 import { CacheExhaustedError } from "@kvm-age/machine";
 import type { HvaToPfnResult } from "@kvm-age/memslot";
+import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import { describe, expect, it } from "vitest";
 import {
-  KvmPageFault,
   kvmMmuFreeObsoleteRoots,
   kvmMmuLoad,
   kvmTdpMmuMap,
   kvmTdpMmuPageFault,
   kvmTdpMmuZapAllFast,
-  RetPf,
 } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
 import { InterferingCpu } from "./kit/interfering-cpu.js";

@@ -1,6 +1,6 @@
+import { PFERR_RSVD_MASK, RetPf } from "@kvm-age/page-fault";
 import { isMmioSpte, linux73, linux615, type RuleSet } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
-import { PFERR_RSVD_MASK, RetPf } from "../src/index.js";
 import { Guest } from "./kit/guest.js";
 import { RecordingCpu } from "./kit/recording-cpu.js";
 

@@ -178,7 +178,7 @@ const SEEDS: readonly Seed[] = [
   },
   {
     what: "a leaf that is not counted",
-    corrupt: (guest) => void guest.cpu.fetchAdd32(guest.mmu.pageStatisticWord(2), -1, "relaxed"),
+    corrupt: (guest) => void guest.cpu.fetchAdd32(guest.mmu.statistics.pageWord(2), -1, "relaxed"),
     sentence: /^level 2: 0 leaves counted, 1 found$/,
   },
 ];

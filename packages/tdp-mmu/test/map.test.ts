@@ -1,7 +1,7 @@
 import { kvmMmuGfnDisallowLpage } from "@kvm-age/memslot";
+import { RetPf, SpteCorruptionError } from "@kvm-age/page-fault";
 import type { Gfn, Pfn } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
-import { RetPf, SpteCorruptionError } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
 import {
   flushes,
@@ -112,7 +112,7 @@ it("counts what became of the faults by the kernel's names", () => {
   guest.faultWithCode(3, WRITE);
   guest.faultWithCode(3, PRESENT | WRITE);
   guest.faultWithCode(5000, WRITE);
-  expect(guest.mmu.statistics(guest.cpu)).toMatchObject({
+  expect(guest.mmu.statistics.read(guest.cpu)).toMatchObject({
     pages_4k: 1,
     pages_2m: 0,
     pages_1g: 0,

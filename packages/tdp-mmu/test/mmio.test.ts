@@ -1,6 +1,7 @@
+import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import type { Gfn } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
-import { KvmPageFault, kvmTdpMmuPageFault, RetPf } from "../src/index.js";
+import { kvmTdpMmuPageFault } from "../src/index.js";
 import { Guest, type GuestInit, SLOT_GFN, SLOT_HVA } from "./kit/guest.js";
 import { leaves, READ, tables, WRITE } from "./kit/operations.js";
 import { RecordingCpu } from "./kit/recording-cpu.js";
@@ -24,7 +25,7 @@ describe.each(FORMS)("a fault outside every slot, %s", (_name, init, value) => {
     expect(cpu.names()).toContain("mark_mmio_spte");
     expect(cpu.names()).not.toContain("kvm_mmu_set_spte");
     expect(leaves(guest)).toEqual([0, 0, 0]);
-    expect(guest.mmu.statistics(guest.cpu).pf_mmio_spte_created).toBe(1);
+    expect(guest.mmu.statistics.read(guest.cpu).pf_mmio_spte_created).toBe(1);
     expect(guest.host.released).toEqual({ unused: 0, clean: 0, dirty: 0 });
   });
 

@@ -1,12 +1,7 @@
+import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import { isMmioSpte, PFERR_WRITE_MASK } from "@kvm-age/spte";
 import { expect, it } from "vitest";
-import {
-  checkTdpMmuInvariants,
-  KvmPageFault,
-  kvmTdpMmuAgeGfnRange,
-  kvmTdpMmuMap,
-  RetPf,
-} from "../src/index.js";
+import { checkTdpMmuInvariants, kvmTdpMmuAgeGfnRange, kvmTdpMmuMap } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
 import { RecordingCpu } from "./kit/recording-cpu.js";
 

@@ -1,12 +1,7 @@
+import { RetPf } from "@kvm-age/page-fault";
 import { linux73, PFERR_FETCH_MASK } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
-import {
-  type KvmMmuPage,
-  kvmRecoverNxHugePages,
-  kvmTdpMmuZapSp,
-  RetPf,
-  RootStateError,
-} from "../src/index.js";
+import { type KvmMmuPage, kvmRecoverNxHugePages, kvmTdpMmuZapSp, RootStateError } from "../src/index.js";
 import { Guest, type GuestInit } from "./kit/guest.js";
 import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
@@ -46,7 +41,7 @@ function listLength(guest: Guest): number {
 }
 
 function splits(guest: Guest): number {
-  return guest.mmu.statistics(guest.cpu).nx_lpage_splits;
+  return guest.mmu.statistics.read(guest.cpu).nx_lpage_splits;
 }
 
 /** A guest that fetched from the given pages of a huge host mapping. */

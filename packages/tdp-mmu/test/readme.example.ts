@@ -1,5 +1,6 @@
 import { flushDomainBytes, ThreadMachine } from "@kvm-age/machine";
 import { createMemslots, kvmSetMemoryRegion, noSecondaryMmu } from "@kvm-age/memslot";
+import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import { createSpteFormat, PFERR_WRITE_MASK, toGfn, toPfn } from "@kvm-age/spte";
 import * as tdp from "../src/index.js";
 
@@ -22,8 +23,8 @@ const vcpu = tdp.createTdpMmuVcpu(mmu, cpu, 0);
 tdp.kvmMmuLoad(mmu, cpu, vcpu);
 
 // The guest writes to 0x123000; then the page is aged twice, without mmu_lock.
-const fault = new tdp.KvmPageFault(0x123000, PFERR_WRITE_MASK, false);
-const fixed = tdp.kvmTdpMmuPageFault(mmu, cpu, vcpu, host, fault) === tdp.RetPf.fixed;
+const fault = new KvmPageFault(0x123000, PFERR_WRITE_MASK, false);
+const fixed = tdp.kvmTdpMmuPageFault(mmu, cpu, vcpu, host, fault) === RetPf.fixed;
 const pages = { start: toGfn(0x100), end: toGfn(0x200), mayBlock: false, lockless: true, attrFilter: 1 };
 const range = { slot: memslots.gfnToMemslot(cpu, 0, toGfn(0x123)), ...pages };
 const young = [1, 2].map(() => tdp.kvmTdpMmuAgeGfnRange(mmu, cpu, range));

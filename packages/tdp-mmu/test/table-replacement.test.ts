@@ -1,5 +1,5 @@
+import { RetPf } from "@kvm-age/page-fault";
 import { describe, expect, it } from "vitest";
-import { RetPf } from "../src/index.js";
 import { Guest } from "./kit/guest.js";
 import { dirtyBit, entriesOf, leaves, PRESENT, sptepAt, tableOf, tables, WRITE } from "./kit/operations.js";
 import { RecordingCpu } from "./kit/recording-cpu.js";

@@ -1,3 +1,4 @@
+import { RetPf } from "@kvm-age/page-fault";
 import { describe, expect, it } from "vitest";
 import {
   destroyTdpMmu,
@@ -8,7 +9,6 @@ import {
   kvmMmuUnload,
   kvmTdpMmuInvalidateRoots,
   kvmTdpMmuZapInvalidatedRoots,
-  RetPf,
   RootStateError,
 } from "../src/index.js";
 import { Guest, type GuestInit } from "./kit/guest.js";

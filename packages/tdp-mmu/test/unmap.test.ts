@@ -1,15 +1,14 @@
+import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import type { Gfn } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import {
   createTdpMmuVcpu,
   KVM_VALID_ROOTS,
-  KvmPageFault,
   kvmMmuLoad,
   kvmTdpMmuInvalidateRoots,
   kvmTdpMmuPageFault,
   kvmTdpMmuZapAll,
   kvmTdpMmuZapLeafs,
-  RetPf,
   tdpMmuZapRoot,
 } from "../src/index.js";
 import { Guest, SLOT_GFN, SLOT_HVA } from "./kit/guest.js";

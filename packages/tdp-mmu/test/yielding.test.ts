@@ -1,4 +1,5 @@
 import type { Cpu } from "@kvm-age/machine";
+import { RetPf } from "@kvm-age/page-fault";
 import { describe, expect, it } from "vitest";
 import {
   KVM_VALID_ROOTS,
@@ -7,7 +8,6 @@ import {
   kvmTdpMmuWrprotSlot,
   kvmTdpMmuZapAll,
   kvmTdpMmuZapInvalidatedRoots,
-  RetPf,
   TdpIter,
   tdpMmuIterCondResched,
 } from "../src/index.js";

@@ -1,7 +1,7 @@
 import { type Address, type Cpu, offset } from "@kvm-age/machine";
+import { KvmPageFault } from "@kvm-age/page-fault";
 import { isLargePte, isShadowPresentPte, linux73, PG_LEVEL_4K, type Spte, spteToPfn } from "@kvm-age/spte";
 import {
-  KvmPageFault,
   kvmTdpMmuAgeGfnRange,
   kvmTdpMmuPageFault,
   kvmTdpMmuTrySplitHugePages,

@@ -1,5 +1,6 @@
+import { KvmPageFault } from "@kvm-age/page-fault";
 import { linux73 } from "@kvm-age/spte";
-import { KvmPageFault, kvmTdpMmuPageFault } from "@kvm-age/tdp-mmu";
+import { kvmTdpMmuPageFault } from "@kvm-age/tdp-mmu";
 import { createVm } from "../vm/create-vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
 import { type BenchRow, perSecond } from "./bench-row.js";

@@ -73,7 +73,7 @@ export function machineFigures(created: CreatedVm, totals: readonly ActorTotals[
   return {
     faultLatency: summarizeDurations(totals.map((actor) => actor.latencies.fault)),
     lockWaits: lockWaits(totals),
-    mmu: vm.tdp.statistics(cpu),
+    mmu: vm.tdp.statistics.read(cpu),
     tlb: tlbFigures(totals),
     memory: { guestPages, arenaBytes, arenaBytesPerGuestPage: arenaBytes / guestPages },
   };

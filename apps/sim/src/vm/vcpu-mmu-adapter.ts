@@ -1,12 +1,6 @@
 import type { Address, Cpu } from "@kvm-age/machine";
-import {
-  handleMmuRequests,
-  KvmPageFault,
-  kvmMmuLoad,
-  kvmTdpMmuPageFault,
-  RetPf,
-  type TdpMmuVcpu,
-} from "@kvm-age/tdp-mmu";
+import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
+import { handleMmuRequests, kvmMmuLoad, kvmTdpMmuPageFault, type TdpMmuVcpu } from "@kvm-age/tdp-mmu";
 import { FAULT_ERRNO, type FaultErrno, type PageFaultResult, type VcpuMmu } from "@kvm-age/vcpu";
 import type { Kvm } from "../kvm.js";
 import { type Latencies, nowNs } from "./latencies.js";

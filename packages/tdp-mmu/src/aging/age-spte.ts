@@ -2,7 +2,7 @@ import type { Cpu } from "@kvm-age/machine";
 import { markSpteForAccessTrack, type Spte, spteAdEnabled } from "@kvm-age/spte";
 import type { TdpIter } from "../iterator/tdp-iter.js";
 import type { TdpMmu } from "../tdp-mmu.js";
-import { traceTdpMmuSpteChanged } from "../trace/trace-spte.js";
+import { traceTdpMmuSpteChanged } from "../trace/trace-tdp-mmu-spte-changed.js";
 import { isSameSpte } from "../write/is-same-spte.js";
 import {
   kvmTdpMmuWriteSpte,

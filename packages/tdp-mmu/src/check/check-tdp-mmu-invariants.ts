@@ -191,7 +191,7 @@ export function checkTdpMmuInvariants(mmu: TdpMmu, cpu: Cpu): string[] {
   if (pages !== census.tables)
     census.violations.push(`tdp_mmu_pages is ${pages}, ${census.tables} tables are linked`);
   for (const level of [1, 2, 3] as const) {
-    const counted = cpu.readOnce32(mmu.pageStatisticWord(level));
+    const counted = cpu.readOnce32(mmu.statistics.pageWord(level));
     const found = census.leaves[level] ?? 0;
     if (counted !== found)
       census.violations.push(`level ${level}: ${counted} leaves counted, ${found} found`);

@@ -6,7 +6,7 @@ import type { KvmMmuPage } from "../page/kvm-mmu-page.js";
 import { nextMatchingRoot } from "../root/root-list.js";
 import { KVM_VALID_ROOTS } from "../root/root-types.js";
 import type { TdpMmu } from "../tdp-mmu.js";
-import { traceTdpMmuSpteChanged } from "../trace/trace-spte.js";
+import { traceTdpMmuSpteChanged } from "../trace/trace-tdp-mmu-spte-changed.js";
 import { tdpMmuClearSpteBits } from "../write/tdp-spte-access.js";
 import { tdpMmuNeedWriteProtect } from "./dirty-log-slot.js";
 

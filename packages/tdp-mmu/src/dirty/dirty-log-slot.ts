@@ -23,7 +23,7 @@ const NO_ROOT = NULL_ADDRESS as KvmMmuPage;
 /** Whether dirty logging in this root needs W cleared rather than D (`tdp_mmu_need_write_protect`). */
 export function tdpMmuNeedWriteProtect(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage): boolean {
   if (!mmu.format.kvmAdEnabled) return true;
-  return mmu.options.cpuDirtyLog && roleGuestMode(spRole(cpu, root));
+  return mmu.cpuDirtyLog && roleGuestMode(spRole(cpu, root));
 }
 
 /**

@@ -27,7 +27,7 @@ export function kvmTdpMmuSlotEnableDirtyLogging(mmu: TdpMmu, cpu: Cpu, slot: Slo
     if (mmu.options.eagerPageSplit) kvmTdpMmuTrySplitHugePages(mmu, cpu, slot, start, end, PG_LEVEL_4K, true);
   });
   withReadLock(mmu, cpu, () => {
-    if (!mmu.options.cpuDirtyLog) {
+    if (!mmu.cpuDirtyLog) {
       kvmTdpMmuWrprotSlot(mmu, cpu, slot, PG_LEVEL_4K);
       return;
     }
@@ -78,5 +78,5 @@ export function kvmTdpMmuEnableLogDirtyPtMasked(
       kvmTdpMmuWriteProtectGfn(mmu, cpu, slot, end, PG_LEVEL_2M);
     }
   }
-  kvmTdpMmuClearDirtyPtMasked(mmu, cpu, slot, gfnOffset, mask, !mmu.options.cpuDirtyLog);
+  kvmTdpMmuClearDirtyPtMasked(mmu, cpu, slot, gfnOffset, mask, !mmu.cpuDirtyLog);
 }

@@ -26,7 +26,6 @@ import type { KvmMmuPage } from "../page/kvm-mmu-page.js";
 import { sptepToSp } from "../page/tdp-mmu-sp.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { tdpMmuSetSpteAtomic } from "../write/tdp-mmu-set-spte.js";
-import { isNxHugePageEnabled } from "./nx-huge-pages.js";
 
 /** The table could not be searched to the end before somebody wanted the lock. */
 const AGAIN = "again";
@@ -43,7 +42,7 @@ function tdpMmuMakeHugeSpte(mmu: TdpMmu, cpu: Cpu, parent: TdpIter): Spte | null
   for (iter.start(cpu, child, PG_LEVEL_4K, parent.gfn); iter.valid && iter.gfn < end; iter.next(cpu)) {
     if (tdpMmuIterNeedResched(mmu, cpu, parent)) return AGAIN;
     if (!isShadowPresentPte(iter.oldSpte) || !isLastSpte(iter.oldSpte, iter.level)) continue;
-    return makeHugeSpte(mmu.format, iter.oldSpte, parent.level, isNxHugePageEnabled(mmu));
+    return makeHugeSpte(mmu.format, iter.oldSpte, parent.level, mmu.nxHugePages);
   }
   return null;
 }

@@ -1,5 +1,6 @@
 import { type Cpu, NULL_ADDRESS, OutOfMemoryError } from "@kvm-age/machine";
 import { type Slot, slotAsId } from "@kvm-age/memslot";
+import { traceKvmMmuSplitHugePage } from "@kvm-age/page-fault";
 import {
   type Gfn,
   isLargePte,
@@ -14,7 +15,6 @@ import { tdpMmuInitChildSp } from "../page/tdp-mmu-sp.js";
 import { kvmTdpMmuPutRoot, tdpMmuNextRoot } from "../root/root-reference.js";
 import { KVM_VALID_ROOTS } from "../root/root-types.js";
 import { type TdpMmu, tdpMmuFreeSp } from "../tdp-mmu.js";
-import { traceKvmMmuSplitHugePage } from "../trace/trace-spte.js";
 import { tdpMmuSplitHugePage } from "./tdp-mmu-split-huge-page.js";
 
 const ENOMEM = 12;

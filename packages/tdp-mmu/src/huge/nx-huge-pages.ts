@@ -7,11 +7,6 @@ import {
 } from "../page/kvm-mmu-page.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 
-/** Whether the NX-huge-page mitigation is on for the VM (`is_nx_huge_page_enabled`). */
-export function isNxHugePageEnabled(mmu: TdpMmu): boolean {
-  return mmu.options.nxHugePages;
-}
-
 /**
  * `track_possible_nx_huge_page` after a link: puts a table that exists only for the mitigation on the list, unless it has
  * been unlinked since.
@@ -25,7 +20,7 @@ export function trackPossibleNxHugePage(mmu: TdpMmu, cpu: Cpu, sp: KvmMmuPage): 
     if (first !== NULL_ADDRESS) cpu.writeOnce32(possibleNxPreviousWord(first), sp);
     cpu.writeOnce32(mmu.possibleNxHugePagesWord, sp);
     cpu.writeOnce32(mmu.possibleNxCountWord, cpu.readOnce32(mmu.possibleNxCountWord) + 1);
-    cpu.fetchAdd32(mmu.statisticWord("nx_lpage_splits"), 1, "relaxed");
+    cpu.fetchAdd32(mmu.statistics.word("nx_lpage_splits"), 1, "relaxed");
   }
   cpu.spinUnlock(mmu.pagesLock);
 }
@@ -50,7 +45,7 @@ export function untrackPossibleNxHugePage(mmu: TdpMmu, cpu: Cpu, sp: KvmMmuPage)
   cpu.writeOnce32(possibleNxNextWord(sp), NULL_ADDRESS);
   cpu.writeOnce32(possibleNxPreviousWord(sp), NULL_ADDRESS);
   cpu.writeOnce32(mmu.possibleNxCountWord, cpu.readOnce32(mmu.possibleNxCountWord) - 1);
-  cpu.fetchAdd32(mmu.statisticWord("nx_lpage_splits"), -1, "relaxed");
+  cpu.fetchAdd32(mmu.statistics.word("nx_lpage_splits"), -1, "relaxed");
 }
 
 /** Drops the mark of a table that is being removed, and its place on the list. */

@@ -1,11 +1,10 @@
 import { type Cpu, offset } from "@kvm-age/machine";
+import { traceKvmMmuSplitHugePage } from "@kvm-age/page-fault";
 import { makeSmallSpte, type PgLevel } from "@kvm-age/spte";
 import type { TdpIter } from "../iterator/tdp-iter.js";
 import { tdpMmuLinkSp } from "../map/tdp-mmu-link-sp.js";
 import { type KvmMmuPage, spRole, spSpt } from "../page/kvm-mmu-page.js";
 import type { TdpMmu } from "../tdp-mmu.js";
-import { traceKvmMmuSplitHugePage } from "../trace/trace-spte.js";
-import { isNxHugePageEnabled } from "./nx-huge-pages.js";
 
 const EBUSY = 16;
 
@@ -25,11 +24,11 @@ export function tdpMmuSplitHugePage(
   const role = spRole(cpu, sp);
   // Not reachable yet, so plain stores do; the link publishes them.
   for (let index = 0; index < 512; index++) {
-    const small = makeSmallSpte(mmu.format, oldSpte, role, index, isNxHugePageEnabled(mmu));
+    const small = makeSmallSpte(mmu.format, oldSpte, role, index, mmu.nxHugePages);
     cpu.writeOnce(offset(spt, index * 8), small);
   }
   const linked = tdpMmuLinkSp(mmu, cpu, iter, sp, shared);
-  if (linked) cpu.fetchAdd32(mmu.pageStatisticWord((level - 1) as PgLevel), 512, "relaxed");
+  if (linked) cpu.fetchAdd32(mmu.statistics.pageWord((level - 1) as PgLevel), 512, "relaxed");
   if (cpu.tracing) traceKvmMmuSplitHugePage(cpu, gfn, oldSpte, level, linked ? 0 : -EBUSY);
   return linked;
 }

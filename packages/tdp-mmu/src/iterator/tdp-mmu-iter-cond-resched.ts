@@ -1,5 +1,5 @@
 import type { Cpu } from "@kvm-age/machine";
-import { SpteCorruptionError } from "../page/errors.js";
+import { SpteCorruptionError } from "@kvm-age/page-fault";
 import type { TdpMmu } from "../tdp-mmu.js";
 import type { TdpIter } from "./tdp-iter.js";
 

@@ -1,16 +1,26 @@
 import type { Cpu } from "@kvm-age/machine";
-import { type Gfn, isFrozenSpte, isLargePte, isShadowPresentPte, PG_LEVEL_4K } from "@kvm-age/spte";
-import { disallowedHugepageAdjust } from "../fault/hugepage-adjust.js";
-import type { KvmPageFault } from "../fault/kvm-page-fault.js";
-import { RetPf } from "../fault/ret-pf.js";
-import { isNxHugePageEnabled, trackPossibleNxHugePage } from "../huge/nx-huge-pages.js";
+import {
+  disallowedHugepageAdjust,
+  type KvmPageFault,
+  RetPf,
+  traceKvmMmuSpteRequested,
+} from "@kvm-age/page-fault";
+import {
+  type Gfn,
+  isFrozenSpte,
+  isLargePte,
+  isLastSpte,
+  isShadowPresentPte,
+  PG_LEVEL_4K,
+  spteToPfn,
+} from "@kvm-age/spte";
+import { trackPossibleNxHugePage } from "../huge/nx-huge-pages.js";
 import { tdpMmuSplitHugePage } from "../huge/tdp-mmu-split-huge-page.js";
 import { TdpIter } from "../iterator/tdp-iter.js";
-import { nxHugePageDisallowedWord } from "../page/kvm-mmu-page.js";
-import { tdpMmuAllocSp, tdpMmuInitChildSp } from "../page/tdp-mmu-sp.js";
+import { type KvmMmuPage, nxHugePageDisallowedWord } from "../page/kvm-mmu-page.js";
+import { sptepToSp, tdpMmuAllocSp, tdpMmuInitChildSp } from "../page/tdp-mmu-sp.js";
 import { rootOfVcpu } from "../root/kvm-tdp-mmu-alloc-root.js";
 import { type TdpMmu, tdpMmuFreeSp } from "../tdp-mmu.js";
-import { traceKvmMmuSpteRequested } from "../trace/trace-spte.js";
 import type { TdpMmuVcpu } from "../vcpu/tdp-mmu-vcpu.js";
 import { tdpMmuLinkSp } from "./tdp-mmu-link-sp.js";
 import { tdpMmuMapHandleTargetLevel } from "./tdp-mmu-map-handle-target-level.js";
@@ -51,12 +61,22 @@ export function kvmTdpMmuMap(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu, fault: Kvm
   return result;
 }
 
+/** Whether the entry points to a table that exists for the NX mitigation. */
+function isNxDisallowedTable(mmu: TdpMmu, cpu: Cpu, iter: TdpIter): boolean {
+  const { oldSpte } = iter;
+  if (!isShadowPresentPte(oldSpte) || isLastSpte(oldSpte, iter.level)) return false;
+  const child = sptepToSp(mmu, cpu, (spteToPfn(mmu.format, oldSpte) * 4096) as KvmMmuPage);
+  return cpu.readOnce32(nxHugePageDisallowedWord(child)) !== 0;
+}
+
 function mapUnderRcu(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu, fault: KvmPageFault): RetPf {
   const iter = new TdpIter(mmu.format);
   const end = (fault.gfn + 1) as Gfn;
   const root = rootOfVcpu(mmu, cpu, vcpu);
   for (iter.start(cpu, root, PG_LEVEL_4K, fault.gfn); iter.valid && iter.gfn < end; iter.next(cpu)) {
-    if (isNxHugePageEnabled(mmu)) disallowedHugepageAdjust(mmu, cpu, fault, iter.oldSpte, iter.level);
+    if (mmu.nxHugePages && iter.level === fault.goalLevel) {
+      disallowedHugepageAdjust(fault, iter.level, isNxDisallowedTable(mmu, cpu, iter));
+    }
     // Somebody owns the entry or the table is dead: the guest tries again.
     if (isFrozenSpte(mmu.format, iter.oldSpte)) return RetPf.retry;
     if (iter.level === fault.goalLevel) return tdpMmuMapHandleTargetLevel(mmu, cpu, fault, iter);

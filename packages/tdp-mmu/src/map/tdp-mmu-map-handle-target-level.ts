@@ -1,5 +1,14 @@
 import type { Cpu } from "@kvm-age/machine";
-import { kvmSlotDirtyTrackEnabled, markPageDirtyInSlot, NULL_SLOT } from "@kvm-age/memslot";
+import { NULL_SLOT } from "@kvm-age/memslot";
+import {
+  type KvmPageFault,
+  type LeafSpte,
+  makeLeafSpte,
+  makeNoSlotSpte,
+  RetPf,
+  traceKvmMmuSetSpte,
+  traceMarkMmioSpte,
+} from "@kvm-age/page-fault";
 import {
   isAccessAllowed,
   isLastSpte,
@@ -7,27 +16,16 @@ import {
   isShadowPresentPte,
   kvmPagesPerHpage,
   leafSpteChangeNeedsTlbFlush,
-  makeMmioSpte,
-  makeSpte,
   type PgLevel,
   roleAccess,
-  roleAdDisabled,
-  roleGuestMode,
   type Spte,
 } from "@kvm-age/spte";
-import type { KvmPageFault } from "../fault/kvm-page-fault.js";
-import { RetPf } from "../fault/ret-pf.js";
-import { isNxHugePageEnabled } from "../huge/nx-huge-pages.js";
 import type { TdpIter } from "../iterator/tdp-iter.js";
 import { spRole } from "../page/kvm-mmu-page.js";
 import { sptepToSp } from "../page/tdp-mmu-sp.js";
 import type { TdpMmu } from "../tdp-mmu.js";
-import { traceKvmMmuSetSpte, traceMarkMmioSpte } from "../trace/trace-spte.js";
 import { tdpMmuSetSpteAtomic } from "../write/tdp-mmu-set-spte.js";
 import { kvmTdpMmuReadSpte } from "../write/tdp-spte-access.js";
-
-/** Write-back memory with the guest's PAT ignored (EPT memory type 6, IPAT): what KVM uses without assigned devices. */
-const EPT_MEMORY_TYPE_WB_IPAT = 0x70n;
 
 /** Whether the entry makes the fault unnecessary before a new value is built. */
 function isSpurious(mmu: TdpMmu, fault: KvmPageFault, iter: TdpIter): boolean {
@@ -38,45 +36,26 @@ function isSpurious(mmu: TdpMmu, fault: KvmPageFault, iter: TdpIter): boolean {
   return leaf && isAccessAllowed(mmu.format, fault, oldSpte);
 }
 
-interface NewLeaf {
-  readonly spte: Spte;
-  readonly wrprot: boolean;
-}
-
-/** `make_spte` for a direct mapping; marks the page dirty in its slot's log if W is granted under dirty logging. */
-function makeLeaf(mmu: TdpMmu, cpu: Cpu, fault: KvmPageFault, iter: TdpIter): NewLeaf {
+/** What the entry is to hold for the fault: a leaf, or without a slot the value that caches that. */
+function makeTarget(mmu: TdpMmu, cpu: Cpu, fault: KvmPageFault, iter: TdpIter): LeafSpte {
   const role = spRole(cpu, sptepToSp(mmu, cpu, iter.sptep));
-  const { slot, gfn } = fault;
-  const result = makeSpte(mmu.format, {
+  const { slot, gfn, pfn, prefetch } = fault;
+  const { rules } = mmu.format;
+  if (slot === NULL_SLOT) {
+    return { spte: makeNoSlotSpte(mmu, cpu, iter.asId, gfn, roleAccess(rules, role)), wrprot: false };
+  }
+  return makeLeafSpte(mmu, cpu, mmu.shadowPages, {
+    role,
     level: iter.level,
-    adDisabled: roleAdDisabled(role),
-    guestMode: roleGuestMode(role),
-    cpuDirtyLog: mmu.options.cpuDirtyLog,
-    pteAccess: mmu.format.rules.accAll,
+    slot,
     gfn,
-    pfn: fault.pfn,
+    pfn,
     oldSpte: iter.oldSpte,
-    prefetch: fault.prefetch,
+    prefetch,
     synchronizing: false,
     hostWritable: fault.mapWritable,
-    slotDirtyLogging: kvmSlotDirtyTrackEnabled(cpu, slot),
-    nxHugePageMitigation: isNxHugePageEnabled(mmu),
-    isMmioPfn: false,
-    memoryType: EPT_MEMORY_TYPE_WB_IPAT,
-    tryToUnsyncPages: () =>
-      mmu.shadowPages.tryToUnsyncPages(cpu, mmu.memslots, slot, gfn, false, fault.prefetch),
+    pteAccess: rules.accAll,
   });
-  // Before the entry becomes visible: a page is never writable without its bit in the log.
-  if (result.markSlotDirty) markPageDirtyInSlot(cpu, slot, gfn);
-  return result;
-}
-
-/** The value that caches "no memslot here", tagged with the memslot generation. */
-function makeNoSlotSpte(mmu: TdpMmu, cpu: Cpu, fault: KvmPageFault, iter: TdpIter): NewLeaf {
-  const role = spRole(cpu, sptepToSp(mmu, cpu, iter.sptep));
-  const access = roleAccess(mmu.format.rules, role);
-  const generation = mmu.memslots.generation(cpu, iter.asId);
-  return { spte: makeMmioSpte(mmu.format, fault.gfn, access, generation), wrprot: false };
 }
 
 /**
@@ -102,12 +81,12 @@ function resultOf(
   cpu: Cpu,
   fault: KvmPageFault,
   iter: TdpIter,
-  leaf: NewLeaf,
+  leaf: LeafSpte,
   spurious: boolean,
 ): RetPf {
   if (leaf.wrprot && fault.write) return RetPf.writeProtected;
   if (isMmioSpte(mmu.format, leaf.spte)) {
-    cpu.fetchAdd32(mmu.statisticWord("pf_mmio_spte_created"), 1, "relaxed");
+    cpu.fetchAdd32(mmu.statistics.word("pf_mmio_spte_created"), 1, "relaxed");
     if (cpu.tracing) traceMarkMmioSpte(cpu, iter.sptep, iter.gfn, leaf.spte);
     return RetPf.emulate;
   }
@@ -124,8 +103,7 @@ function resultOf(
 export function tdpMmuMapHandleTargetLevel(mmu: TdpMmu, cpu: Cpu, fault: KvmPageFault, iter: TdpIter): RetPf {
   if (isSpurious(mmu, fault, iter)) return RetPf.spurious;
   const oldSpte = iter.oldSpte;
-  const leaf =
-    fault.slot === NULL_SLOT ? makeNoSlotSpte(mmu, cpu, fault, iter) : makeLeaf(mmu, cpu, fault, iter);
+  const leaf = makeTarget(mmu, cpu, fault, iter);
   const spurious = leaf.spte === oldSpte;
   if (!spurious) {
     if (!tdpMmuSetSpteAtomic(mmu, cpu, iter, leaf.spte)) return RetPf.retry;

@@ -7,8 +7,8 @@ import { gfnWord, type KvmMmuPage, ptepWord, roleWord, spRole, sptWord } from ".
 
 /** `tdp_mmu_alloc_sp`: a descriptor and a table of non-present entries out of the vCPU's caches. */
 export function tdpMmuAllocSp(cpu: Cpu, vcpu: TdpMmuVcpu): KvmMmuPage {
-  const sp = vcpu.pageHeaderCache.take(cpu) as KvmMmuPage;
-  cpu.writeOnce32(sptWord(sp), vcpu.shadowPageCache.take(cpu));
+  const sp = vcpu.pageHeaderCache.allocate(cpu) as KvmMmuPage;
+  cpu.writeOnce32(sptWord(sp), vcpu.shadowPageCache.allocate(cpu));
   return sp;
 }
 

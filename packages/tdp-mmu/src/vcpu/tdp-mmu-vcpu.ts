@@ -1,5 +1,6 @@
 import { type Address, type Cpu, ObjectCache, objectCacheBytes, offset } from "@kvm-age/machine";
 import { SHADOW_NONPRESENT_VALUE } from "@kvm-age/spte";
+import { TdpLocklessWalk } from "../iterator/tdp-lockless-walk.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 
 /** `KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE`. */
@@ -23,6 +24,8 @@ export class TdpMmuVcpu {
   readonly pageHeaderCache: ObjectCache;
   /** Tables whose 512 entries are `SHADOW_NONPRESENT_VALUE`. */
   readonly shadowPageCache: ObjectCache;
+  /** How this vCPU reads its tables without `mmu_lock`. */
+  readonly locklessWalk: TdpLocklessWalk;
 
   /**
    * @param id number of the vCPU
@@ -43,6 +46,7 @@ export class TdpMmuVcpu {
       allocate: (cpu) => mmu.frames.allocateFrame(cpu, SHADOW_NONPRESENT_VALUE),
       free: (cpu, frame) => mmu.frames.freeFrame(cpu, frame),
     });
+    this.locklessWalk = new TdpLocklessWalk(mmu, this);
   }
 
   /** u32 `mmu->root.hpa`: the root table's frame, 0 if none is loaded. What hardware walks from. */

@@ -1,4 +1,5 @@
 import { type Address, type Cpu, offset } from "@kvm-age/machine";
+import { SpteCorruptionError } from "@kvm-age/page-fault";
 import {
   checkSpteWritableInvariants,
   type Gfn,
@@ -13,13 +14,12 @@ import {
   spteToPfn,
 } from "@kvm-age/spte";
 import { unaccountNxHugePage } from "../huge/nx-huge-pages.js";
-import { SpteCorruptionError } from "../page/errors.js";
 import { type KvmMmuPage, spGfn, spRole, spSpt } from "../page/kvm-mmu-page.js";
 import { tdpUnaccountMmuPage } from "../page/tdp-account-mmu-page.js";
 import { sptepToSp } from "../page/tdp-mmu-sp.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { traceKvmMmuPrepareZapPage } from "../trace/trace-kvm-mmu-page.js";
-import { traceTdpMmuSpteChanged } from "../trace/trace-spte.js";
+import { traceTdpMmuSpteChanged } from "../trace/trace-tdp-mmu-spte-changed.js";
 import { kvmTdpMmuReadSpte, kvmTdpMmuWriteSpte, kvmTdpMmuWriteSpteAtomic } from "./tdp-spte-access.js";
 
 /** One change of an entry, for the bookkeeping after it. */
@@ -70,7 +70,7 @@ function updatePageStatistics(mmu: TdpMmu, cpu: Cpu, change: SpteChange): void {
   const wasLeaf = isShadowPresentPte(change.oldSpte) && isLastSpte(change.oldSpte, change.level);
   const isLeaf = isShadowPresentPte(change.newSpte) && isLastSpte(change.newSpte, change.level);
   if (wasLeaf === isLeaf) return;
-  cpu.fetchAdd32(mmu.pageStatisticWord(change.level), isLeaf ? 1 : -1, "relaxed");
+  cpu.fetchAdd32(mmu.statistics.pageWord(change.level), isLeaf ? 1 : -1, "relaxed");
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Cpu } from "@kvm-age/machine";
+import { SpteCorruptionError } from "@kvm-age/page-fault";
 import { isFrozenSpte, type Spte } from "@kvm-age/spte";
 import type { TdpIter } from "../iterator/tdp-iter.js";
-import { SpteCorruptionError } from "../page/errors.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { handleChangedSpte } from "./handle-changed-spte.js";
 import { isSameSpte } from "./is-same-spte.js";

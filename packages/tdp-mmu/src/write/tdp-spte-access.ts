@@ -1,4 +1,5 @@
 import type { Address, Cpu } from "@kvm-age/machine";
+import { SpteCorruptionError } from "@kvm-age/page-fault";
 import {
   isEptVePossible,
   isLastSpte,
@@ -7,7 +8,6 @@ import {
   type Spte,
   spteNeedsAtomicUpdateUnder,
 } from "@kvm-age/spte";
-import { SpteCorruptionError } from "../page/errors.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 
 /** `kvm_tdp_mmu_read_spte`: a single-copy atomic snapshot. */

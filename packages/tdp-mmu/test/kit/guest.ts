@@ -9,6 +9,7 @@ import {
   type SecondaryMmu,
   type Slot,
 } from "@kvm-age/memslot";
+import { KvmPageFault, type RetPf } from "@kvm-age/page-fault";
 import {
   createSpteFormat,
   type Gfn,
@@ -22,7 +23,6 @@ import {
 import {
   createTdpMmu,
   createTdpMmuVcpu,
-  KvmPageFault,
   kvmMmuLoad,
   kvmTdpMmuAgeGfnRange,
   kvmTdpMmuEnableLogDirtyPtMasked,
@@ -33,7 +33,6 @@ import {
   kvmTdpMmuUnmapGfnRange,
   kvmTdpMmuZapAll,
   kvmTdpMmuZapAllFast,
-  type RetPf,
   TdpIter,
   type TdpMmu,
   type TdpMmuOptions,

@@ -143,6 +143,6 @@ export function flushes(guest: Guest): number {
 
 /** Leaves counted per level. */
 export function leaves(guest: Guest): [number, number, number] {
-  const { pages_4k, pages_2m, pages_1g } = guest.mmu.statistics(guest.cpu);
+  const { pages_4k, pages_2m, pages_1g } = guest.mmu.statistics.read(guest.cpu);
   return [pages_4k, pages_2m, pages_1g];
 }

@@ -17,7 +17,8 @@ export const PFERR_RSVD_MASK = 8;
 
 /** `struct kvm_page_fault`: one fault while it is being handled. Local to one operation. */
 export class KvmPageFault implements SpteAccess {
-  readonly gfn: Gfn;
+  /** Guest frame: that of `addr`, until a walk of the guest's own tables finds another. */
+  gfn: Gfn;
   readonly exec: boolean;
   readonly write: boolean;
   readonly present: boolean;
@@ -32,6 +33,7 @@ export class KvmPageFault implements SpteAccess {
   /** Level to be mapped. */
   goalLevel: PgLevel = PG_LEVEL_4K;
   slot: Slot = NULL_SLOT;
+  /** `mmu_invalidate_seq` as it was before the page was looked up. */
   mmuSeq = 0n;
   /** Host frame of the faulting page; of the start of the huge page once the level is chosen. */
   pfn: Pfn = 0 as Pfn;
@@ -40,7 +42,7 @@ export class KvmPageFault implements SpteAccess {
   errno: string | null = null;
 
   /**
-   * @param addr guest-physical address in bytes, below 2^52
+   * @param addr guest-physical address in bytes, below 2^52, or guest-linear, below 2^53, where the guest has tables of its own
    * @param errorCode page-fault error code (`PFERR_*`), bits above 31 dropped
    * @param prefetch nobody waits for the page
    */

@@ -4,7 +4,7 @@ import type { Gfn } from "@kvm-age/spte";
 
 const EPERM = 1;
 
-/** What the TDP MMU asks whoever shadows guest page tables before it grants write access. */
+/** Whom an MMU asks before it grants write access: whoever shadows guest page tables. */
 export interface ShadowPageTracker {
   /**
    * `mmu_try_to_unsync_pages`: 0 if `gfn` may be mapped writable, a negative errno if it holds a shadowed guest page table

@@ -12,28 +12,17 @@ import {
   restoreAccTrackSpte,
   type Spte,
 } from "@kvm-age/spte";
-import { getLastSptep, type LastSpte } from "../iterator/last-spte.js";
-import type { TdpMmu } from "../tdp-mmu.js";
-import type { TdpMmuVcpu } from "../vcpu/tdp-mmu-vcpu.js";
-import { kvmTdpMmuReadSpte } from "../write/tdp-spte-access.js";
-import type { KvmPageFault } from "./kvm-page-fault.js";
-import { RetPf } from "./ret-pf.js";
+import type { KvmPageFault } from "../fault/kvm-page-fault.js";
+import { RetPf } from "../fault/ret-pf.js";
+import type { FaultingMmu } from "../mmu/faulting-mmu.js";
+import type { LastSpte, LocklessWalk } from "./lockless-walk.js";
+import { pageFaultCanBeFast } from "./page-fault-can-be-fast.js";
 
 const MAX_ATTEMPTS = 5;
 const PT_WRITABLE_MASK = 2n;
 
-/**
- * `page_fault_can_be_fast`: a fault that an entry's own bits may answer: a write to a present page, or, without hardware A/D
- * bits, an access to a page whose permissions aging has hidden.
- */
-export function pageFaultCanBeFast(mmu: TdpMmu, fault: KvmPageFault): boolean {
-  if (fault.rsvd) return false;
-  if (!fault.present) return !mmu.format.kvmAdEnabled;
-  return fault.write;
-}
-
 /** The entry with what the fault asks for, or null if the slow path must do it. */
-function fixedSpte(mmu: TdpMmu, cpu: Cpu, fault: KvmPageFault, spte: Spte, level: PgLevel): Spte | null {
+function fixedSpte(mmu: FaultingMmu, cpu: Cpu, fault: KvmPageFault, spte: Spte, level: PgLevel): Spte | null {
   const { format } = mmu;
   let fixed = spte;
   if (!format.kvmAdEnabled && isAccessTrackSpte(format, spte)) {
@@ -59,7 +48,7 @@ function fastPfFixDirectSpte(cpu: Cpu, fault: KvmPageFault, last: LastSpte, fixe
 }
 
 /** One attempt; null asks for another. */
-function attempt(mmu: TdpMmu, cpu: Cpu, fault: KvmPageFault, last: LastSpte): RetPf | null {
+function attempt(mmu: FaultingMmu, cpu: Cpu, fault: KvmPageFault, last: LastSpte): RetPf | null {
   const { oldSpte, level } = last;
   if (!isShadowPresentPte(oldSpte) || !isLastSpte(oldSpte, level)) return RetPf.invalid;
   if (isAccessAllowed(mmu.format, fault, oldSpte)) return RetPf.spurious;
@@ -70,7 +59,7 @@ function attempt(mmu: TdpMmu, cpu: Cpu, fault: KvmPageFault, last: LastSpte): Re
 
 function traceFastPageFault(
   cpu: Cpu,
-  vcpu: TdpMmuVcpu,
+  vcpuId: number,
   fault: KvmPageFault,
   last: LastSpte,
   result: RetPf,
@@ -78,12 +67,12 @@ function traceFastPageFault(
   cpu.trace({
     name: "fast_page_fault",
     fields: {
-      vcpu: vcpu.id,
+      vcpu: vcpuId,
       gva: fault.addr,
       error_code: fault.errorCode,
       sptep: last.sptep,
       old_spte: last.oldSpte,
-      new_spte: last.sptep === NULL_ADDRESS ? 0n : kvmTdpMmuReadSpte(cpu, last.sptep),
+      new_spte: last.sptep === NULL_ADDRESS ? 0n : cpu.readOnce(last.sptep),
       spurious: result === RetPf.spurious,
       fixed: result === RetPf.fixed,
     },
@@ -91,22 +80,33 @@ function traceFastPageFault(
 }
 
 /**
- * `fast_page_fault`: answers a fault without `mmu_lock`, under RCU: gives W back to an entry that lost it only for dirty logging,
- * restores one that aging hid, or finds that somebody else did. `RetPf.invalid` sends the fault down the slow path. Several
- * vCPUs may try at once: one wins the exchange, the others find the access allowed.
+ * `fast_page_fault`: answers a fault without `mmu_lock`, inside a lockless walk: gives W back to an entry that lost it only for
+ * dirty logging, restores one that aging hid, or finds that somebody else did. `RetPf.invalid` sends the fault down the slow
+ * path. Several vCPUs may try at once: one wins the exchange, the others find the access allowed.
+ *
+ * For direct maps only: in a table that shadows one of the guest's, an entry may come to mean another gfn between the look and
+ * the exchange, and the wrong page would be logged.
+ *
+ * @param vcpuId number of the vCPU, for the event
  */
-export function fastPageFault(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu, fault: KvmPageFault): RetPf {
+export function fastPageFault(
+  mmu: FaultingMmu,
+  cpu: Cpu,
+  vcpuId: number,
+  fault: KvmPageFault,
+  walk: LocklessWalk,
+): RetPf {
   if (!pageFaultCanBeFast(mmu, fault)) return RetPf.invalid;
-  cpu.rcuReadLock();
-  let last = getLastSptep(mmu, cpu, vcpu, fault.gfn);
+  walk.begin(cpu);
+  let last = walk.lastSpte(cpu, fault);
   let result = attempt(mmu, cpu, fault, last);
   for (let attempts = 1; result === null && attempts < MAX_ATTEMPTS; attempts++) {
-    last = getLastSptep(mmu, cpu, vcpu, fault.gfn);
+    last = walk.lastSpte(cpu, fault);
     result = attempt(mmu, cpu, fault, last);
   }
   const final = result ?? RetPf.invalid;
-  if (cpu.tracing) traceFastPageFault(cpu, vcpu, fault, last, final);
-  cpu.rcuReadUnlock();
-  if (final !== RetPf.invalid) cpu.fetchAdd32(mmu.statisticWord("pf_fast"), 1, "relaxed");
+  if (cpu.tracing) traceFastPageFault(cpu, vcpuId, fault, last, final);
+  walk.end(cpu);
+  if (final !== RetPf.invalid) cpu.fetchAdd32(mmu.statistics.word("pf_fast"), 1, "relaxed");
   return final;
 }
