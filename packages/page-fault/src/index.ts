@@ -21,5 +21,6 @@ export {
 export { SpteCorruptionError } from "./mmu/spte-corruption-error.js";
 export { faultinPfn } from "./pfn/faultin-pfn.js";
 export { kvmMmuFinishPageFault } from "./pfn/kvm-mmu-finish-page-fault.js";
+export { REQUEST_MMU_FREE_OBSOLETE_ROOTS, REQUEST_MMU_SYNC } from "./request/mmu-requests.js";
 export { traceKvmMmuSetSpte, traceKvmMmuSpteRequested, traceMarkMmioSpte } from "./trace/trace-fault.js";
 export { traceKvmMmuSplitHugePage } from "./trace/trace-kvm-mmu-split-huge-page.js";

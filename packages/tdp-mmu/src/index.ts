@@ -50,7 +50,6 @@ export {
   kvmMmuLoad,
   kvmMmuUnload,
 } from "./vcpu/kvm-mmu-load.js";
-export { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "./vcpu/requests.js";
 export { createTdpMmuVcpu, destroyTdpMmuVcpu, TdpMmuVcpu } from "./vcpu/tdp-mmu-vcpu.js";
 export { kvmTdpMmuZapAllFast, kvmTdpMmuZapAllFastBegin } from "./zap/kvm-mmu-zap-all-fast.js";
 export { kvmTdpMmuZapAll } from "./zap/kvm-tdp-mmu-zap-all.js";

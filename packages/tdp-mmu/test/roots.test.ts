@@ -1,4 +1,5 @@
 import { memberRequestsWord } from "@kvm-age/machine";
+import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "@kvm-age/page-fault";
 import { describe, expect, it } from "vitest";
 import {
   createTdpMmuVcpu,
@@ -17,7 +18,6 @@ import {
   kvmTdpMmuPutRoot,
   kvmTdpMmuZapAllFast,
   kvmTdpMmuZapInvalidatedRoots,
-  REQUEST_MMU_FREE_OBSOLETE_ROOTS,
   RootStateError,
   rootOfVcpu,
   type TdpMmuVcpu,

@@ -1,9 +1,9 @@
 import { type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
+import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "@kvm-age/page-fault";
 import { roleInvalid } from "@kvm-age/spte";
 import { type KvmMmuPage, spRole } from "../page/kvm-mmu-page.js";
 import { kvmTdpMmuAllocRoot, kvmTdpMmuFreeRoot, rootOfVcpu } from "../root/kvm-tdp-mmu-alloc-root.js";
 import type { TdpMmu } from "../tdp-mmu.js";
-import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "./requests.js";
 import type { TdpMmuVcpu } from "./tdp-mmu-vcpu.js";
 
 /** `kvm_mmu_load`: gives a vCPU without a root one. The caller flushes its TLB before it enters the guest. */

@@ -1,8 +1,8 @@
 import { type Cpu, requestAllMembers } from "@kvm-age/machine";
+import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "@kvm-age/page-fault";
 import { kvmTdpMmuInvalidateRoots, kvmTdpMmuZapInvalidatedRoots } from "../root/invalidate-roots.js";
 import { KVM_VALID_ROOTS } from "../root/root-types.js";
 import type { TdpMmu } from "../tdp-mmu.js";
-import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "../vcpu/requests.js";
 
 /**
  * Front half of `kvm_mmu_zap_all_fast`, TDP part: invalidates the roots and asks every vCPU to drop obsolete ones. Held:
