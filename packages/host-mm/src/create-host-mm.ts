@@ -6,7 +6,7 @@ import { MM_BYTES } from "./mm/mm-layout.js";
 import { mmStruct } from "./mm/mm-struct.js";
 import { PER_CPU_BYTES } from "./mm/per-cpu-area.js";
 import { HPAGE_PMD_NR, LIST_HEAD_RECORDS, MAX_HOST_PAGES, MemMap } from "./page/mem-map.js";
-import { PAGE_TABLE_LOCK_BYTES } from "./page-table/page-tables.js";
+import { FRAME_RECORD_BYTES } from "./page-table/frame-records.js";
 import { VMA_BYTES } from "./vma/vma-table.js";
 
 const DEFAULT_MAP_COUNT = 255;
@@ -56,7 +56,7 @@ function layOut(cpu: Cpu, machine: HostMachine, init: HostMmInit): HostMmHandle 
     contents: init.contents ? span(records * 8) : NULL_ADDRESS,
     swapMap: span((swapSlots + 1) * 4),
     swapContents: init.contents ? span((swapSlots + 1) * 8) : NULL_ADDRESS,
-    pageTableLocks: machine.createSlab(cpu, "page->ptl", PAGE_TABLE_LOCK_BYTES).handle,
+    frameRecords: machine.createSlab(cpu, "ptdesc", FRAME_RECORD_BYTES).handle,
     pages,
     swapSlots,
     memoryLimitPages,

@@ -84,6 +84,43 @@ export class UnmappedRangeError extends Error {
   }
 }
 
+/** Thrown when MADV_DONTNEED is asked of memory without page records (EINVAL; kernel `VM_PFNMAP`). */
+export class PfnMappingError extends Error {
+  override readonly name = "PfnMappingError";
+  readonly errno = "EINVAL";
+
+  constructor(
+    readonly start: number,
+    readonly end: number,
+  ) {
+    super(`[${hex(start)}, ${hex(end)}) is backed memory: its pages cannot be dropped without munmap`);
+  }
+}
+
+/** Thrown when a user access is not aligned to its own size. */
+export class UserAccessAlignmentError extends RangeError {
+  override readonly name = "UserAccessAlignmentError";
+
+  constructor(
+    readonly hva: number,
+    readonly size: number,
+  ) {
+    super(`user access to ${size} bytes at hva ${hex(hva)}: the address must be a multiple of ${size}`);
+  }
+}
+
+/** Thrown when a value for user memory does not fit into the bytes of the access. */
+export class UserAccessValueError extends RangeError {
+  override readonly name = "UserAccessValueError";
+
+  constructor(
+    readonly value: bigint,
+    readonly size: number,
+  ) {
+    super(`value ${value} for a user access to ${size} bytes is outside [0, 2^${8 * size})`);
+  }
+}
+
 /** Thrown when no gap of the address space is long enough for a mapping (ENOMEM). */
 export class AddressSpaceExhaustedError extends Error {
   override readonly name = "AddressSpaceExhaustedError";
@@ -106,7 +143,7 @@ export class MapCountError extends Error {
   }
 }
 
-/** Thrown when a pfn is not one of the host's data pages. */
+/** Thrown when a pfn is not one of the host's data pages, where one is needed. */
 export class ForeignPfnError extends RangeError {
   override readonly name = "ForeignPfnError";
 

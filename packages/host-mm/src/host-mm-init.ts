@@ -40,7 +40,8 @@ export interface HostMmHandle {
   readonly contents: Address;
   readonly swapMap: Address;
   readonly swapContents: Address;
-  readonly pageTableLocks: SlabHandle;
+  /** Slab of the records of page tables and frames of backed memory. */
+  readonly frameRecords: SlabHandle;
   readonly pages: number;
   readonly swapSlots: number;
   readonly memoryLimitPages: number;

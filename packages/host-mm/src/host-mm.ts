@@ -10,10 +10,13 @@ import type { HostMmHandle } from "./host-mm-init.js";
 import { exitMmap } from "./mm/exit-mmap.js";
 import type { MmStruct } from "./mm/mm-struct.js";
 import { mmapAnonymous } from "./mm/mmap-anonymous.js";
+import { mmapBacked } from "./mm/mmap-backed.js";
 import { mprotect } from "./mm/mprotect.js";
 import { madviseDontneed, munmap } from "./mm/munmap.js";
 import { readRss } from "./mm/rss.js";
 import { userAccess } from "./mm/user-access.js";
+import { cmpxchgUser, loadUser, storeUser, type UserCmpxchgResult } from "./mm/user-memory.js";
+import type { UserAccessSize } from "./mm/user-word.js";
 import type { MmuNotifierChain } from "./notifier/mmu-notifier-chain.js";
 import type { PageContents } from "./page/page-contents.js";
 import { PageIdle } from "./page-idle/page-idle.js";
@@ -39,6 +42,12 @@ export interface HostMmCounts {
 export interface MmapOptions {
   /** Ask for 2 MiB pages (`MADV_HUGEPAGE`); in vain on a host without them. */
   readonly thp: boolean;
+}
+
+/** How to map memory with bytes. */
+export interface MmapBackedOptions {
+  /** Whether it may be written (`PROT_WRITE`). */
+  readonly writable: boolean;
 }
 
 /**
@@ -79,7 +88,20 @@ export class HostMm implements PrimaryMmu {
   }
 
   /**
-   * Removes the mappings in a range; notifies once, UNMAP.
+   * Maps `bytes` of shared memory that has bytes, all zero, at a multiple of 2 MiB: one arena frame a page, pfn = frame address / 4096, below
+   * `FIRST_HOST_PFN`; for the kernel a `VM_PFNMAP` mapping of RAM without `struct page`. Populated at once by 4 KiB entries, young and clean as
+   * `remap_pfn_range` makes them. No folio, no reference count, on no LRU list, in no counter; never reclaimed. `munmap`
+   * frees the frames.
+   *
+   * @throws InvalidMappingRangeError, AddressSpaceExhaustedError, MapCountError.
+   * @throws OutOfMemoryError if the arena is too small: a frame and about 80 bytes a page. Nothing stays mapped.
+   */
+  mmapBacked(cpu: Cpu, bytes: number, options: MmapBackedOptions): Hva {
+    return mmapBacked(this.mm, cpu, bytes, options.writable);
+  }
+
+  /**
+   * Removes the mappings in a range; notifies once, UNMAP. Frames of backed memory are free a grace period later.
    *
    * @throws InvalidMappingRangeError, MapCountError.
    */
@@ -91,6 +113,7 @@ export class HostMm implements PrimaryMmu {
    * Drops the pages in a range and keeps the mapping; notifies once, CLEAR.
    *
    * @throws InvalidMappingRangeError, UnmappedRangeError.
+   * @throws PfnMappingError if backed memory is in the range.
    */
   madviseDontneed(cpu: Cpu, hva: Hva, bytes: number): void {
     madviseDontneed(this.mm, cpu, hva, bytes);
@@ -131,7 +154,7 @@ export class HostMm implements PrimaryMmu {
 
   /**
    * The page at `hva` with a reference, faulted in if needed. `needs-io` only with `noWait`, for a page that must be read from swap or is
-   * locked; `fault` where no mapping allows the access.
+   * locked; `fault` where no mapping allows the access. Backed memory has no references, and answers a forbidden write with `ro-fault`.
    *
    * @throws HostOutOfMemoryError if no page is free.
    */
@@ -145,7 +168,8 @@ export class HostMm implements PrimaryMmu {
   }
 
   /**
-   * Drops the reference of `hvaToPfn`; `clean` and `dirty` mark the page accessed, `dirty` also dirty.
+   * Drops the reference of `hvaToPfn`; `clean` and `dirty` mark the page accessed, `dirty` also dirty. Nothing to do for frames of
+   * backed memory.
    *
    * @throws ForeignPfnError, PageReferenceError.
    */
@@ -156,6 +180,47 @@ export class HostMm implements PrimaryMmu {
   /** The pfn mapped at `hva`, or -1 (`/proc/<pid>/pagemap`). */
   pagemapLookup(cpu: Cpu, hva: Hva): Pfn | typeof NO_PFN {
     return pagemapLookup(this.mm, cpu, hva);
+  }
+
+  // ---- What KVM reads and writes -------------------------------------------------------------------
+
+  // All three walk the primary page tables as the hardware does, with Accessed and Dirty. What is not mapped is faulted in, which sleeps
+  // (so never under mmu_lock), unless `atomic`: then it is a fault. `cmpxchgUser` has no use for that and is never atomic. Addresses are aligned to `size` bytes, values are
+  // little-endian in [0, 2^(8 * size)). Pages of anonymous memory have no bytes: they read 0 and drop what is written.
+
+  /**
+   * `__get_user`: the `size` bytes at `hva`; null if no mapping allows the access, or with `atomic` if it is not present.
+   *
+   * @throws UserAccessAlignmentError.
+   * @throws HostOutOfMemoryError if no page is free for the fault.
+   */
+  loadUser(cpu: Cpu, hva: Hva, size: UserAccessSize, atomic: boolean): bigint | null {
+    return loadUser(this.mm, cpu, hva, size, atomic);
+  }
+
+  /**
+   * `__put_user`: stores `value`; false where `loadUser` says null, and where the mapping is not writable.
+   *
+   * @throws UserAccessAlignmentError, UserAccessValueError, HostOutOfMemoryError.
+   */
+  storeUser(cpu: Cpu, hva: Hva, size: UserAccessSize, value: bigint, atomic: boolean): boolean {
+    return storeUser(this.mm, cpu, hva, size, value, atomic);
+  }
+
+  /**
+   * `__try_cmpxchg_user`: one locked step, fully ordered; four bytes never fail because of their neighbours. `changed` if another value than `expected` was found,
+   * `fault` where `storeUser` says false.
+   *
+   * @throws UserAccessAlignmentError, UserAccessValueError, HostOutOfMemoryError.
+   */
+  cmpxchgUser(
+    cpu: Cpu,
+    hva: Hva,
+    size: UserAccessSize,
+    expected: bigint,
+    replacement: bigint,
+  ): UserCmpxchgResult {
+    return cmpxchgUser(this.mm, cpu, { hva, size }, expected, replacement);
   }
 
   // ---- Reclaim -------------------------------------------------------------------------------------

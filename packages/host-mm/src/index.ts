@@ -11,14 +11,19 @@ export {
   PageIdleAlignmentError,
   PageIdleRangeError,
   PageReferenceError,
+  PfnMappingError,
   SegmentationFaultError,
   SubscriberMissingError,
   UnmappedRangeError,
+  UserAccessAlignmentError,
+  UserAccessValueError,
 } from "./errors.js";
 export { NO_PFN } from "./gup/pagemap-lookup.js";
-export { HostMm, type HostMmCounts, type MmapOptions } from "./host-mm.js";
+export { HostMm, type HostMmCounts, type MmapBackedOptions, type MmapOptions } from "./host-mm.js";
 export type { HostMachine, HostMmHandle, HostMmInit } from "./host-mm-init.js";
 export { PAGEVEC_SIZE } from "./lru/folio-batches.js";
+export type { UserCmpxchgResult } from "./mm/user-memory.js";
+export type { UserAccessSize } from "./mm/user-word.js";
 export { MmuNotifierChain } from "./notifier/mmu-notifier-chain.js";
 export { MmuNotifierEvent, type MmuNotifierRange } from "./notifier/mmu-notifier-range.js";
 export type { MmuNotifierSubscriber } from "./notifier/mmu-notifier-subscriber.js";

@@ -128,8 +128,10 @@ describe("contents and pfns", () => {
     const base = populate(host, 1);
     const { pfn } = lookUp(host, base, READ);
     expect(() => host.hostMm.readContent(host.cpu, pfn)).toThrow(NoContentsError);
-    expect(() => host.hostMm.releasePage(host.cpu, 5 as typeof pfn, "clean")).toThrow(ForeignPfnError);
-    expect(() => host.hostMm.releasePage(host.cpu, 5 as typeof pfn, "clean")).toThrow("[0x100000, 0x100100)");
+    expect(() => host.hostMm.releasePage(host.cpu, 0x100100 as typeof pfn, "clean")).toThrow(ForeignPfnError);
+    expect(() => host.hostMm.releasePage(host.cpu, 0x100100 as typeof pfn, "clean")).toThrow(
+      "[0x100000, 0x100100)",
+    );
   });
 
   it("another thread's view sees the same pages", () => {

@@ -1,9 +1,9 @@
-import type { Cpu } from "@kvm-age/machine";
 import type { Hva } from "@kvm-age/memslot";
 import type { Pfn } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { attachHostMm, checkHostMmInvariants, FIRST_HOST_PFN } from "../src/index.js";
 import { PG_LOCKED } from "../src/page/page-state.js";
+import { interruptedCpu } from "./interrupted-cpu.js";
 import {
   at,
   forgetAccesses,
@@ -18,59 +18,6 @@ import {
   RecordingSubscriber,
   WRITE,
 } from "./support.js";
-
-const ACCESSES = [
-  "readOnce",
-  "writeOnce",
-  "loadAcquire",
-  "storeRelease",
-  "cmpxchg",
-  "xchg",
-  "fetchAnd",
-  "fetchOr",
-  "fetchAdd",
-  "readOnce32",
-  "writeOnce32",
-  "loadAcquire32",
-  "cmpxchg32",
-  "xchg32",
-  "fetchAnd32",
-  "fetchOr32",
-] as const;
-
-/** A processor that lets another operation run to its end in front of its access number `moment`. */
-function interruptedCpu(
-  cpu: Cpu,
-  moment: number,
-  without: Scenario["without"],
-  isFolioLocked: () => boolean,
-  interrupt: () => void,
-): { cpu: Cpu; ran: () => boolean } {
-  let left = moment;
-  let held = 0;
-  let ran = false;
-  const spy = Object.create(cpu) as Record<string, unknown>;
-  const real = cpu as unknown as Record<string, (...args: unknown[]) => unknown>;
-  const wrap = (name: string, before: () => void): void => {
-    spy[name] = (...args: unknown[]): unknown => {
-      before();
-      return real[name]?.apply(cpu, args);
-    };
-  };
-  for (const name of ACCESSES) {
-    wrap(name, () => {
-      // While a lock is held, the other operation might wait for it for ever: it runs when the lock is free again.
-      if (left-- > 0 || ran || held > 0 || isFolioLocked()) return;
-      ran = true;
-      interrupt();
-    });
-  }
-  for (const name of without === "mmap lock" ? ["spin"] : ["spin", "write"]) {
-    wrap(`${name}Lock`, () => held++);
-    wrap(`${name}Unlock`, () => held--);
-  }
-  return { cpu: spy as unknown as Cpu, ran: () => ran };
-}
 
 interface Scenario {
   readonly name: string;
@@ -275,10 +222,12 @@ function runAt(scenario: Scenario, moment: number): boolean {
     hostMm: attachHostMm(host.machine, host.hostMm.handle),
   };
   other.hostMm.notifiers.register(other.cpu, subscriber);
-  const isFolioLocked = (): boolean => scenario.without !== "folio lock" && hasLockedFolio(host);
-  const interrupted = interruptedCpu(host.cpu, moment, scenario.without, isFolioLocked, () =>
-    scenario.second(other, base, write),
-  );
+  const interrupted = interruptedCpu(host.cpu, {
+    moment,
+    awaited: scenario.without === "mmap lock" ? ["spin"] : ["spin", "write"],
+    isBlocked: () => scenario.without !== "folio lock" && hasLockedFolio(host),
+    interrupt: () => scenario.second(other, base, write),
+  });
   scenario.first({ ...host, cpu: interrupted.cpu }, base, write);
   const ran = interrupted.ran();
   if (!ran) scenario.second(other, base, write);

@@ -1,4 +1,5 @@
 import {
+  type Address,
   type Cpu,
   createWordWidths,
   LockGraph,
@@ -10,12 +11,14 @@ import {
 import type { Hva, HvaToPfnRequest } from "@kvm-age/memslot";
 import type { Pfn } from "@kvm-age/spte";
 import {
+  attachHostMm,
   createHostMm,
   type HostMm,
   type HostMmInit,
   type MmuNotifierRange,
   type MmuNotifierSubscriber,
 } from "../src/index.js";
+import { hvaToIndex } from "../src/page-table/mapping-window.js";
 
 export const PAGE = 4096;
 export const HUGE = 2 << 20;
@@ -29,8 +32,8 @@ export interface Host {
   readonly hostMm: HostMm;
 }
 
-export function makeHost(init: Partial<HostMmInit> = {}): Host {
-  const machine = ThreadMachine.create({ arenaBytes: 16 << 20, maxCpus: 4 });
+export function makeHost(init: Partial<HostMmInit> = {}, arenaBytes = 16 << 20): Host {
+  const machine = ThreadMachine.create({ arenaBytes, maxCpus: 4 });
   const rawCpu = machine.attach();
   const cpu = checkedCpu(machine, rawCpu);
   const hostMm = createHostMm(cpu, machine, {
@@ -40,6 +43,13 @@ export function makeHost(init: Partial<HostMmInit> = {}): Host {
     ...init,
   });
   return { machine, cpu, rawCpu, hostMm };
+}
+
+/** A second processor of the host's machine, with checks of its own, and its view of the host. */
+export function anotherProcessor(host: Host): Host {
+  const rawCpu = host.machine.attach();
+  const hostMm = attachHostMm(host.machine, host.hostMm.handle);
+  return { machine: host.machine, cpu: checkedCpu(host.machine, rawCpu), rawCpu, hostMm };
 }
 
 /** A processor whose locking, addresses and word widths are checked. */
@@ -85,6 +95,13 @@ export function populate(host: Host, pages: number): Hva {
   return base;
 }
 
+/** Address of the PTE at `hva`, whose table must exist. */
+export function pteWord(host: Host, hva: Hva): Address {
+  const { pageTables } = host.hostMm.mm;
+  const index = hvaToIndex(hva);
+  return pageTables.pteOffset(host.cpu.readOnce(pageTables.pmdOffset(host.cpu, index)), index);
+}
+
 /** Takes the Accessed bits of all mapped pages and the marks that came with them. */
 export function forgetAccesses(host: Host, base: Hva, pages: number): void {
   for (let page = 0; page < pages; page++) {
@@ -108,6 +125,8 @@ export class RecordingSubscriber implements MmuNotifierSubscriber {
   young = false;
   /** Called inside every invalidateRangeStart. */
   onStart: ((range: MmuNotifierRange) => void) | null = null;
+  /** Called inside every invalidateRangeEnd. */
+  onEnd: ((range: MmuNotifierRange) => void) | null = null;
 
   constructor(readonly name = "kvm") {}
 
@@ -117,6 +136,7 @@ export class RecordingSubscriber implements MmuNotifierSubscriber {
   }
   invalidateRangeEnd(_cpu: Cpu, range: MmuNotifierRange): void {
     this.write("end", range.start, range.end, range.event);
+    this.onEnd?.(range);
   }
   clearFlushYoung(_cpu: Cpu, start: number, end: number): boolean {
     this.write("clearFlushYoung", start, end);

@@ -1,11 +1,20 @@
-import { type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
+import { type Address, type Cpu, FRAME_BYTES, NULL_ADDRESS } from "@kvm-age/machine";
 import type { MmStruct } from "../mm/mm-struct.js";
 import { readRss } from "../mm/rss.js";
 import { pageFolio } from "../page/folio-reference.js";
 import { HPAGE_PMD_NR, type Page } from "../page/mem-map.js";
 import { PG_HEAD, PG_MAPPED, stateIndex } from "../page/page-state.js";
 import { indexToHva, MAPPING_WINDOW_PAGES } from "../page-table/mapping-window.js";
-import { PTE_NONE, pmdTransHuge, ptePfn, ptePresent, swapSlotOfPte } from "../page-table/pte.js";
+import {
+  PTE_NONE,
+  pmdTransHuge,
+  ptePfn,
+  ptePresent,
+  pteSpecial,
+  swapSlotOfPte,
+  tableOfEntry,
+} from "../page-table/pte.js";
+import { VM_PFNMAP } from "../vma/vma-table.js";
 
 /** Pages under one PUD entry, which a missing PMD table leaves out (kernel `PUD_SIZE`). */
 const PUD_PAGES = 2 ** 18;
@@ -18,6 +27,10 @@ export interface Mappings {
   readonly hugeLeaves: ReadonlySet<Page>;
   /** Index of the entry that names each swap slot. */
   readonly slots: ReadonlyMap<number, number>;
+  /** Index at which each frame of backed memory is mapped. */
+  readonly backedFrames: ReadonlyMap<Address, number>;
+  /** PTE tables. */
+  readonly tables: ReadonlySet<Address>;
   readonly violations: readonly string[];
 }
 
@@ -35,6 +48,8 @@ class MappingWalk implements Mappings {
   readonly pages: Map<Page, number> = new Map();
   readonly hugeLeaves: Set<Page> = new Set();
   readonly slots: Map<number, number> = new Map();
+  readonly backedFrames: Map<Address, number> = new Map();
+  readonly tables: Set<Address> = new Set();
   readonly violations: string[] = [];
 
   constructor(
@@ -56,6 +71,7 @@ class MappingWalk implements Mappings {
       this.hugeLeaf(entry, index);
       return;
     }
+    this.tables.add(tableOfEntry(entry) as Address);
     for (let page = 0; page < HPAGE_PMD_NR; page++) {
       this.pte(this.cpu.readOnce(this.mm.pageTables.pteOffset(entry, page)), index + page);
     }
@@ -72,8 +88,15 @@ class MappingWalk implements Mappings {
 
   private pte(entry: bigint, index: number): void {
     if (entry === PTE_NONE) return;
-    if (this.mm.vmas.vmaLookup(this.cpu, index) < 0) {
-      this.violations.push(`${hexHva(index)} has an entry and belongs to no mapping`);
+    const vma = this.mm.vmas.vmaLookup(this.cpu, index);
+    if (vma < 0) this.violations.push(`${hexHva(index)} has an entry and belongs to no mapping`);
+    const isBacked = vma >= 0 && (this.mm.vmas.flags(this.cpu, vma) & VM_PFNMAP) !== 0;
+    if (isBacked !== pteSpecial(entry)) {
+      this.violations.push(`${hexHva(index)} maps memory of another kind than its mapping`);
+    }
+    if (pteSpecial(entry)) {
+      this.backedFrame((ptePfn(entry) * FRAME_BYTES) as Address, index);
+      return;
     }
     if (ptePresent(entry)) {
       this.page(this.mm.memMap.pfnToPage(ptePfn(entry)), index);
@@ -83,6 +106,13 @@ class MappingWalk implements Mappings {
     if (this.slots.has(slot))
       this.violations.push(`swap slot ${slot} is named twice, again at ${hexHva(index)}`);
     this.slots.set(slot, index);
+  }
+
+  private backedFrame(frame: Address, index: number): void {
+    if (this.backedFrames.has(frame)) {
+      this.violations.push(`frame 0x${frame.toString(16)} is mapped twice, again at ${hexHva(index)}`);
+    }
+    this.backedFrames.set(frame, index);
   }
 
   private page(page: Page, index: number): void {
@@ -108,6 +138,7 @@ export function nameOf(mm: MmStruct, page: Page): string {
   return `pfn 0x${mm.memMap.pageToPfn(page).toString(16)}`;
 }
 
-function hexHva(index: number): string {
+/** The address of page `index`, for messages. */
+export function hexHva(index: number): string {
   return `hva 0x${indexToHva(index).toString(16)}`;
 }

@@ -18,7 +18,7 @@ export interface VmFault {
 
 /**
  * `handle_mm_fault`: makes the page present, and writable for a write, one step at a time: the caller looks at the page
- * table again and comes back if it must. Held: the mmap lock, so mappings and tables stay.
+ * table again and comes back if it must. Held: the mmap lock, so mappings and tables stay, and backed memory is present.
  */
 export function handleMmFault(mm: MmStruct, cpu: Cpu, fault: VmFault): FaultResult {
   const vma = mm.vmas.vmaLookup(cpu, fault.index);

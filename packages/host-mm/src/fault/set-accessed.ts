@@ -3,7 +3,7 @@ import type { MmStruct } from "../mm/mm-struct.js";
 import { PAGE_ACCESSED, PAGE_DIRTY, PAGE_RW } from "../page-table/pte.js";
 import { FaultResult } from "./fault-result.js";
 
-/** Bits that a fault adds to a present entry. Every page belongs to this mm alone, so a write makes it writable. */
+/** Bits that a fault adds to a present entry. Every page or frame belongs to this mm alone, so a write makes it writable. */
 function bitsOf(write: boolean): bigint {
   return write ? PAGE_ACCESSED | PAGE_DIRTY | PAGE_RW : PAGE_ACCESSED;
 }

@@ -14,6 +14,7 @@ import {
   pmdTransHuge,
   ptePfn,
   ptePresent,
+  pteSpecial,
 } from "../page-table/pte.js";
 
 /** How a blocking lookup ended; the page is `NULL_PAGE` unless `result` is done. */
@@ -24,13 +25,15 @@ export interface UserPage {
 
 /**
  * `get_user_pages_unlocked` of one page: faults it in under the mmap lock, takes a reference and marks it accessed, and for a write dirty. Loops
- * because a page that was just faulted in may be gone again.
+ * because a page that was just faulted in may be gone again. A mapping without page records ends as a
+ * segmentation fault (kernel `check_vma_flags`).
  */
 export function getUserPage(mm: MmStruct, cpu: Cpu, fault: VmFault): UserPage {
   cpu.readLock(mm.mmapLock);
   try {
     for (;;) {
       const page = followPage(mm, cpu, fault);
+      if (page === null) return { page: NULL_PAGE, result: FaultResult.segmentationFault };
       if (page !== NULL_PAGE) return { page, result: FaultResult.done };
       const result = handleMmFault(mm, cpu, fault);
       if (result !== FaultResult.done) return { page: NULL_PAGE, result };
@@ -40,15 +43,17 @@ export function getUserPage(mm: MmStruct, cpu: Cpu, fault: VmFault): UserPage {
   }
 }
 
-/** `follow_page_mask`: the page at `index` with a reference if it is mapped as the fault wants, else `NULL_PAGE`. */
-function followPage(mm: MmStruct, cpu: Cpu, fault: VmFault): Page {
+/** `follow_page_mask`: the page at `index` with a reference if it is mapped as the fault wants, else `NULL_PAGE`; null if the mapping has no page records. */
+function followPage(mm: MmStruct, cpu: Cpu, fault: VmFault): Page | null {
   const { pageTables } = mm;
   const pmd = pageTables.pmdOffset(cpu, fault.index);
   const pmdEntry = pmd === NULL_ADDRESS ? PTE_NONE : cpu.readOnce(pmd);
   if (pmdEntry === PTE_NONE) return NULL_PAGE;
   if (pmdTransHuge(pmdEntry)) return followPmd(mm, cpu, pmd, fault);
-  // A look without the lock: the mmap lock keeps the table, and what is not present leads to a fault either way.
-  if (!ptePresent(cpu.readOnce(pageTables.pteOffset(pmdEntry, fault.index)))) return NULL_PAGE;
+  // A look without the lock: the mmap lock keeps the table, and special entries; what is not present leads to a fault either way.
+  const look = cpu.readOnce(pageTables.pteOffset(pmdEntry, fault.index));
+  if (!ptePresent(look)) return NULL_PAGE;
+  if (pteSpecial(look)) return null;
   const pte = pageTables.pteOffsetMapLock(cpu, fault.index);
   if (pte === NULL_ADDRESS) return NULL_PAGE;
   const page = takeEntry(mm, cpu, cpu.readOnce(pte), 0, fault.write);

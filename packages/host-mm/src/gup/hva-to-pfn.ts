@@ -9,13 +9,15 @@ import { NULL_PAGE } from "../page/mem-map.js";
 import { hvaToIndex, isInMappingWindow } from "../page-table/mapping-window.js";
 import { getUserPage } from "./get-user-page.js";
 import { getUserPageFast } from "./get-user-page-fast.js";
+import { hvaToPfnRemapped } from "./hva-to-pfn-remapped.js";
 
 const FAULT: HvaToPfnResult = { error: "fault" };
 const NEEDS_IO: HvaToPfnResult = { error: "needs-io" };
 
 /**
  * `hva_to_pfn`: first without locks if a writable mapping is wanted or welcome, then with a fault. After a read fault the
- * quick lookup is tried once more, so that a read can install a writable translation. There are no signals, so
+ * quick lookup is tried once more, so that a read can install a writable translation. What cannot be faulted in
+ * may be a mapping without page records, looked up last. There are no signals, so
  * `interruptible` changes nothing.
  *
  * @throws HostOutOfMemoryError if no page is free for the fault.
@@ -30,7 +32,7 @@ export function hvaToPfn(mm: MmStruct, cpu: Cpu, hva: number, request: HvaToPfnR
   const { page, result } = getUserPage(mm, cpu, { index, write: request.write, noWait: request.noWait });
   if (result === FaultResult.outOfMemory) throw outOfMemory(mm, cpu, hva);
   if (result === FaultResult.retry) return NEEDS_IO;
-  if (result === FaultResult.segmentationFault) return FAULT;
+  if (result === FaultResult.segmentationFault) return hvaToPfnRemapped(mm, cpu, index, request);
   if (!request.write && request.allowWritable) {
     const writable = getUserPageFast(mm, cpu, index);
     if (writable !== NULL_PAGE) {

@@ -1,19 +1,18 @@
 import { type Address, type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
 import { HPAGE_PMD_NR } from "../page/mem-map.js";
 import { PTE_NONE, tableOfEntry } from "../page-table/pte.js";
-import { TableBatch } from "../page-table/table-batch.js";
 import type { MmStruct } from "./mm-struct.js";
+import type { MmuGather } from "./mmu-gather.js";
 
 /** Pages under one PUD entry, which a missing PMD table leaves out (kernel `PUD_SIZE`). */
 const PUD_PAGES = 2 ** 18;
 
 /**
- * `free_pgtables`: unlinks the PTE tables of every 2 MiB that lie wholly in the pages [start, end), which are zapped, and frees them
- * after a grace period. Tables at the edges stay until their 2 MiB go as a whole. Held: the mmap lock for write, so nobody
+ * `free_pgtables`: unlinks the PTE tables of every 2 MiB that lie wholly in the pages [start, end), which are zapped, and hands them to
+ * `gather`. Tables at the edges stay until their 2 MiB go as a whole. Held: the mmap lock for write, so nobody
  * fills them again.
  */
-export function freePageTables(mm: MmStruct, cpu: Cpu, start: number, end: number): void {
-  const batch = new TableBatch(mm.frames, mm.pageTables.tableFreer);
+export function freePageTables(mm: MmStruct, cpu: Cpu, start: number, end: number, gather: MmuGather): void {
   const first = Math.ceil(start / HPAGE_PMD_NR) * HPAGE_PMD_NR;
   for (let index = first; index + HPAGE_PMD_NR <= end; ) {
     const pmd = mm.pageTables.pmdOffset(cpu, index);
@@ -22,10 +21,9 @@ export function freePageTables(mm: MmStruct, cpu: Cpu, start: number, end: numbe
       continue;
     }
     const table = unlinkTable(mm, cpu, pmd);
-    if (table !== NULL_ADDRESS) batch.add(cpu, table);
+    if (table !== NULL_ADDRESS) gather.remove(table);
     index += HPAGE_PMD_NR;
   }
-  batch.flush(cpu);
 }
 
 /**

@@ -1,10 +1,11 @@
-import { type Address, type FrameAllocator, type LockClass, offset, type RwLock } from "@kvm-age/machine";
+import { type Address, type LockClass, offset, type RwLock } from "@kvm-age/machine";
 import type { HostMachine, HostMmHandle } from "../host-mm-init.js";
 import { FolioBatches } from "../lru/folio-batches.js";
 import { Lruvec } from "../lru/lruvec.js";
 import { MmuNotifierChain } from "../notifier/mmu-notifier-chain.js";
 import { MemMap } from "../page/mem-map.js";
 import { PageContents } from "../page/page-contents.js";
+import { FrameRecords } from "../page-table/frame-records.js";
 import { PageTables } from "../page-table/page-tables.js";
 import { SwapDevice } from "../swap/swap-device.js";
 import { VmaTable } from "../vma/vma-table.js";
@@ -19,7 +20,6 @@ export const MMAP_LOCK_CLASS: LockClass = { name: "mm->mmap_lock", sleeps: true 
  * node it lives on). Addresses and constants only.
  */
 export interface MmStruct {
-  readonly frames: FrameAllocator;
   readonly handle: HostMmHandle;
   readonly memMap: MemMap;
   readonly contents: PageContents | null;
@@ -28,6 +28,7 @@ export interface MmStruct {
   readonly folioBatches: FolioBatches;
   readonly swap: SwapDevice;
   readonly vmas: VmaTable;
+  readonly frameRecords: FrameRecords;
   readonly pageTables: PageTables;
   readonly notifiers: MmuNotifierChain;
   readonly mmapLock: RwLock;
@@ -43,6 +44,7 @@ export function mmStruct(machine: HostMachine, handle: HostMmHandle): MmStruct {
   const memMap = new MemMap(handle.memMap, handle.pages);
   const zone = new Zone(memMap, { mm, perCpu, blockCounts, maxCpus });
   const lruvec = new Lruvec(memMap, mm);
+  const frameRecords = new FrameRecords(frames, machine.slab(handle.frameRecords));
   const swap = new SwapDevice({
     mm,
     map: handle.swapMap,
@@ -50,7 +52,6 @@ export function mmStruct(machine: HostMachine, handle: HostMmHandle): MmStruct {
     slots: handle.swapSlots,
   });
   return {
-    frames,
     handle,
     memMap,
     contents: handle.contents === 0 ? null : new PageContents(handle.contents, swap),
@@ -59,7 +60,8 @@ export function mmStruct(machine: HostMachine, handle: HostMmHandle): MmStruct {
     folioBatches: new FolioBatches(memMap, lruvec, zone, perCpu, maxCpus),
     swap,
     vmas: new VmaTable(mm, handle.vmas, handle.maxMapCount),
-    pageTables: new PageTables(frames, machine.slab(handle.pageTableLocks), mm),
+    frameRecords,
+    pageTables: new PageTables(frames, frameRecords, mm),
     notifiers: new MmuNotifierChain(offset(mm, MM_NOTIFIER_COUNT), handle.srcu),
     mmapLock: { kind: "rwlock", address: offset(mm, MM_MMAP_LOCK), lockClass: MMAP_LOCK_CLASS },
     exitedWord: offset(mm, MM_EXITED),

@@ -1,9 +1,12 @@
 import type { Cpu } from "@kvm-age/machine";
-import { MmuNotifierEvent, type MmuNotifierRange } from "../notifier/mmu-notifier-range.js";
+import { PfnMappingError } from "../errors.js";
+import { MmuNotifierEvent } from "../notifier/mmu-notifier-range.js";
 import { indexToHva } from "../page-table/mapping-window.js";
-import { freePageTables } from "./free-page-tables.js";
+import { VM_PFNMAP } from "../vma/vma-table.js";
 import { checkMapped, type PageRange, pageRange } from "./map-range.js";
 import type { MmStruct } from "./mm-struct.js";
+import { MmuGather } from "./mmu-gather.js";
+import { bracketOf, unmapRegion } from "./unmap-region.js";
 import { zapPageRange } from "./zap-page-range.js";
 
 /**
@@ -17,11 +20,7 @@ export function munmap(mm: MmStruct, cpu: Cpu, hva: number, bytes: number): void
   cpu.writeLock(mm.mmapLock);
   try {
     removeVmas(mm, cpu, range);
-    const bracket = bracketOf(range, MmuNotifierEvent.UNMAP);
-    mm.notifiers.invalidateRangeStart(cpu, bracket);
-    zapPageRange(mm, cpu, range.start, range.end);
-    freePageTables(mm, cpu, range.start, range.end);
-    mm.notifiers.invalidateRangeEnd(cpu, bracket);
+    unmapRegion(mm, cpu, range);
   } finally {
     cpu.writeUnlock(mm.mmapLock);
   }
@@ -32,23 +31,33 @@ export function munmap(mm: MmStruct, cpu: Cpu, hva: number, bytes: number): void
  *
  * @throws InvalidMappingRangeError.
  * @throws UnmappedRangeError if mappings do not cover the range.
+ * @throws PfnMappingError if backed memory is in the range, whose frames nothing would bring back. Then nothing is dropped; the kernel stops
+ *   at that mapping.
  */
 export function madviseDontneed(mm: MmStruct, cpu: Cpu, hva: number, bytes: number): void {
   const range = pageRange(hva, bytes);
   cpu.readLock(mm.mmapLock);
   try {
     checkMapped(mm, cpu, range);
+    checkDroppable(mm, cpu, range);
+    const gather = new MmuGather(mm.frameRecords);
     const bracket = bracketOf(range, MmuNotifierEvent.CLEAR);
     mm.notifiers.invalidateRangeStart(cpu, bracket);
-    zapPageRange(mm, cpu, range.start, range.end);
+    zapPageRange(mm, cpu, range.start, range.end, gather);
     mm.notifiers.invalidateRangeEnd(cpu, bracket);
+    gather.finish(cpu);
   } finally {
     cpu.readUnlock(mm.mmapLock);
   }
 }
 
-function bracketOf(range: PageRange, event: MmuNotifierEvent): MmuNotifierRange {
-  return { start: indexToHva(range.start), end: indexToHva(range.end), blockable: true, event };
+/** `madvise_dontneed_free_valid_vma`, for every VMA of the range. */
+function checkDroppable({ vmas }: MmStruct, cpu: Cpu, range: PageRange): void {
+  let vma = vmas.findVma(cpu, range.start);
+  for (; vma < vmas.count(cpu) && vmas.start(cpu, vma) < range.end; vma++) {
+    if ((vmas.flags(cpu, vma) & VM_PFNMAP) === 0) continue;
+    throw new PfnMappingError(indexToHva(vmas.start(cpu, vma)), indexToHva(vmas.end(cpu, vma)));
+  }
 }
 
 function removeVmas(mm: MmStruct, cpu: Cpu, range: PageRange): void {

@@ -1,21 +1,22 @@
-import { type Address, type Cpu, NULL_ADDRESS, offset } from "@kvm-age/machine";
+import { type Address, type Cpu, FRAME_BYTES, NULL_ADDRESS, offset } from "@kvm-age/machine";
 import { folioClear } from "../page/folio-flags.js";
 import { folioPut } from "../page/folio-put.js";
 import { folioGet, pageFolio } from "../page/folio-reference.js";
 import { HPAGE_PMD_NR } from "../page/mem-map.js";
 import { PG_MAPPED } from "../page/page-state.js";
-import { PTE_NONE, pmdTransHuge, ptePfn, ptePresent, swapSlotOfPte } from "../page-table/pte.js";
+import { PTE_NONE, pmdTransHuge, ptePfn, ptePresent, pteSpecial, swapSlotOfPte } from "../page-table/pte.js";
 import { folioRemoveRmapPte } from "../rmap/folio-rmap.js";
 import { freeSwapAndCache, freeSwapCache } from "../swap/swap-cache.js";
 import { splitHugePmd } from "../thp/split-huge-pmd.js";
 import type { MmStruct } from "./mm-struct.js";
+import type { MmuGather } from "./mmu-gather.js";
 import { addRss } from "./rss.js";
 
 /**
- * `unmap_page_range`: clears every entry of the pages [start, end) and lets go of what it held. A huge leaf that reaches beyond the
- * range is split. Held: the mmap lock, and an invalidation bracket around the range is open.
+ * `unmap_page_range`: clears every entry of the pages [start, end) and lets go of what it held; frames of backed memory go to `gather`. A
+ * huge leaf that reaches beyond the range is split. Held: the mmap lock, and an invalidation bracket around the range is open.
  */
-export function zapPageRange(mm: MmStruct, cpu: Cpu, start: number, end: number): void {
+export function zapPageRange(mm: MmStruct, cpu: Cpu, start: number, end: number, gather: MmuGather): void {
   let index = start;
   while (index < end) {
     const next = Math.min(end, index - (index % HPAGE_PMD_NR) + HPAGE_PMD_NR);
@@ -26,7 +27,7 @@ export function zapPageRange(mm: MmStruct, cpu: Cpu, start: number, end: number)
     }
     const isLeaf = pmdTransHuge(cpu.readOnce(pmd));
     if (!isLeaf) {
-      zapPteRange(mm, cpu, index, next);
+      zapPteRange(mm, cpu, index, next, gather);
     } else if (next - index < HPAGE_PMD_NR) {
       splitHugePmd(mm, cpu, index);
       continue;
@@ -54,14 +55,15 @@ function zapHugePmd(mm: MmStruct, cpu: Cpu, pmd: Address): boolean {
 }
 
 /** `zap_pte_range`, within one table. */
-function zapPteRange(mm: MmStruct, cpu: Cpu, index: number, end: number): void {
+function zapPteRange(mm: MmStruct, cpu: Cpu, index: number, end: number, gather: MmuGather): void {
   const first = mm.pageTables.pteOffsetMapLock(cpu, index);
   if (first === NULL_ADDRESS) return;
   for (let page = 0; page < end - index; page++) {
     const pte = offset(first, page * 8);
     if (cpu.readOnce(pte) === PTE_NONE) continue;
     const entry = cpu.xchg(pte, PTE_NONE, "full");
-    if (ptePresent(entry)) zapPresentPte(mm, cpu, entry);
+    if (pteSpecial(entry)) gather.remove((ptePfn(entry) * FRAME_BYTES) as Address);
+    else if (ptePresent(entry)) zapPresentPte(mm, cpu, entry);
     else freeSwapAndCache(mm, cpu, swapSlotOfPte(entry));
   }
   mm.pageTables.pteUnmapUnlock(cpu, first);

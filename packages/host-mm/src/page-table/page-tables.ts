@@ -5,13 +5,11 @@ import {
   type LockClass,
   NULL_ADDRESS,
   offset,
-  type RcuCallback,
-  type Slab,
   type SpinLock,
 } from "@kvm-age/machine";
 import { MM_PAGE_TABLE_LOCK, MM_PGD } from "../mm/mm-layout.js";
+import type { FrameRecords } from "./frame-records.js";
 import { makeTableEntry, PTE_NONE, pmdTransHuge, tableOfEntry } from "./pte.js";
-import { createTableFreer } from "./table-batch.js";
 
 /** Lock class of the mm's lock over the two upper levels. */
 export const PAGE_TABLE_LOCK_CLASS: LockClass = { name: "mm->page_table_lock", sleeps: false };
@@ -19,9 +17,6 @@ export const PAGE_TABLE_LOCK_CLASS: LockClass = { name: "mm->page_table_lock", s
 export const PMD_LOCK_CLASS: LockClass = { name: "pmd_lockptr(mm, pmd)", sleeps: false };
 /** Lock class of a PTE table (kernel `ptlock_ptr`). Inside the PMD table's lock. */
 export const PTE_LOCK_CLASS: LockClass = { name: "ptlock_ptr(ptdesc)", sleeps: false };
-
-/** Bytes of a split page-table lock: a cache line, as in the kernel, where it lies in the table's page descriptor. */
-export const PAGE_TABLE_LOCK_BYTES = 64;
 
 /** First entry of the top table that the mapping window lies under; the second follows it. */
 const WINDOW_PGD_INDEX = 254;
@@ -31,17 +26,15 @@ const WINDOW_PGD_INDEX = 254;
  * the mapping window.
  *
  * PUD and PMD tables stay until the address space is torn down; PTE tables go when their 2 MiB are unmapped, after a
- * grace period. Each PMD table and PTE table has a lock, found through the private word of its frame.
+ * grace period. Each PMD table and PTE table has a lock, in the record of its frame.
  */
 export class PageTables {
   private readonly pageTableLock: SpinLock;
   private readonly pgdWord: Address;
-  /** Frees tables after a grace period (kernel `tlb_remove_table`). */
-  readonly tableFreer: RcuCallback;
 
   constructor(
     private readonly frames: FrameAllocator,
-    private readonly locks: Slab,
+    private readonly records: FrameRecords,
     mm: Address,
   ) {
     this.pageTableLock = {
@@ -50,7 +43,6 @@ export class PageTables {
       lockClass: PAGE_TABLE_LOCK_CLASS,
     };
     this.pgdWord = offset(mm, MM_PGD);
-    this.tableFreer = createTableFreer(frames, (cpu, table) => this.freeTable(cpu, table), mm);
   }
 
   /** `pgd_alloc`: makes the top table. */
@@ -86,16 +78,12 @@ export class PageTables {
 
   /** `pte_alloc_one`: an empty PTE table with its lock, installed nowhere. */
   allocTable(cpu: Cpu): Address {
-    const table = this.frames.allocateFrame(cpu);
-    this.frames.writePrivate(cpu, table, this.locks.allocate(cpu));
-    return table;
+    return this.records.allocate(cpu);
   }
 
   /** `pte_free`: frees a table that nobody can reach. */
   freeTable(cpu: Cpu, table: Address): void {
-    const lock = this.frames.readPrivate(cpu, table);
-    if (lock !== NULL_ADDRESS) this.locks.free(cpu, lock);
-    this.frames.freeFrame(cpu, table);
+    this.records.free(cpu, table);
   }
 
   /** `pte_alloc`: makes sure that the PMD entry is not none; it may turn out a leaf or another processor's table. */
@@ -157,7 +145,7 @@ export class PageTables {
   }
 
   private lockOf(cpu: Cpu, entry: Address, lockClass: LockClass): SpinLock {
-    return { kind: "spinlock", address: this.frames.readPrivate(cpu, entry), lockClass };
+    return { kind: "spinlock", address: this.records.lockOf(cpu, entry), lockClass };
   }
 
   /** The table under an entry of the two upper levels, made if it is missing. */
@@ -171,7 +159,8 @@ export class PageTables {
     if (found === PTE_NONE) cpu.storeRelease(word, makeTableEntry(table));
     cpu.spinUnlock(this.pageTableLock);
     if (found === PTE_NONE) return table;
-    this.freeTable(cpu, table);
+    if (withLock) this.freeTable(cpu, table);
+    else this.frames.freeFrame(cpu, table);
     return tableOfEntry(found);
   }
 }

@@ -16,6 +16,8 @@ export const PAGE_ACCESSED: bigint = 1n << 5n;
 export const PAGE_DIRTY: bigint = 1n << 6n;
 /** Leaf above the lowest level. */
 export const PAGE_PSE: bigint = 1n << 7n;
+/** The leaf has no page record behind it (kernel `_PAGE_SPECIAL`, a bit that the hardware ignores). */
+export const PAGE_SPECIAL: bigint = 1n << 9n;
 /** Not executable. */
 export const PAGE_NX: bigint = 1n << 63n;
 
@@ -41,12 +43,17 @@ export function pmdTransHuge(entry: bigint): boolean {
   return (entry & (PAGE_PRESENT | PAGE_PSE)) === (PAGE_PRESENT | PAGE_PSE);
 }
 
+/** Whether a leaf is present and has no page record (kernel `pte_special`; then `vm_normal_page` finds none). */
+export function pteSpecial(entry: bigint): boolean {
+  return (entry & (PAGE_PRESENT | PAGE_SPECIAL)) === (PAGE_PRESENT | PAGE_SPECIAL);
+}
+
 /** `pte_pfn`: pfn of a present leaf. */
 export function ptePfn(entry: bigint): Pfn {
   return (Number(entry & ADDRESS_BITS) / PAGE_SIZE) as Pfn;
 }
 
-/** `mk_pte`: a present, accessed, user leaf for `pfn` with further `bits`; anonymous memory is not executable. */
+/** `mk_pte`: a present, accessed, user leaf for `pfn` with further `bits`; data is not executable. */
 export function makePte(pfn: number, bits: bigint): bigint {
   return BigInt.asUintN(64, BigInt(pfn * PAGE_SIZE) | LEAF_BITS | bits);
 }

@@ -7,6 +7,8 @@ export const VMA_BYTES = 16;
 
 /** The mapping may be written (kernel `VM_WRITE`). */
 export const VM_WRITE = 0x2;
+/** The entries hold bare pfns, without page records (kernel `VM_PFNMAP`). */
+export const VM_PFNMAP = 0x400;
 /** Huge pages are wanted (kernel `VM_HUGEPAGE`). */
 export const VM_HUGEPAGE = 0x20000000;
 
