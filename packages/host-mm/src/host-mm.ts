@@ -2,6 +2,7 @@ import type { Cpu } from "@kvm-age/machine";
 import type { Hva, HvaToPfnRequest, HvaToPfnResult, PrimaryMmu, ReleaseHow } from "@kvm-age/memslot";
 import type { Pfn, PgLevel } from "@kvm-age/spte";
 import { NoContentsError } from "./errors.js";
+import { getUserPageFast } from "./gup/get-user-page-fast.js";
 import { hostPfnMappingLevel } from "./gup/host-pfn-mapping-level.js";
 import { hvaToPfn } from "./gup/hva-to-pfn.js";
 import { type NO_PFN, pagemapLookup } from "./gup/pagemap-lookup.js";
@@ -18,6 +19,7 @@ import { userAccess } from "./mm/user-access.js";
 import { cmpxchgUser, loadUser, storeUser, type UserCmpxchgResult } from "./mm/user-memory.js";
 import type { UserAccessSize } from "./mm/user-word.js";
 import type { MmuNotifierChain } from "./notifier/mmu-notifier-chain.js";
+import { NULL_PAGE } from "./page/mem-map.js";
 import type { PageContents } from "./page/page-contents.js";
 import { PageIdle } from "./page-idle/page-idle.js";
 import { hvaToIndex, isInMappingWindow } from "./page-table/mapping-window.js";
@@ -160,6 +162,16 @@ export class HostMm implements PrimaryMmu {
    */
   hvaToPfn(cpu: Cpu, hva: Hva, request: HvaToPfnRequest): HvaToPfnResult {
     return hvaToPfn(this.mm, cpu, hva, request);
+  }
+
+  /**
+   * `get_user_page_fast_only` for a write: the page at `hva` with a reference, which `releasePage` returns, if its mapping is present and
+   * writable; else null. Takes no lock, faults nothing in, does not sleep. Null for backed memory, which has no references.
+   */
+  getUserPageFastOnly(cpu: Cpu, hva: Hva): Pfn | null {
+    if (!isInMappingWindow(hva)) return null;
+    const page = getUserPageFast(this.mm, cpu, hvaToIndex(hva));
+    return page === NULL_PAGE ? null : this.mm.memMap.pageToPfn(page);
   }
 
   /** Level of the present leaf at `hva`, 1 or 2; 1 if there is none. */

@@ -40,6 +40,23 @@ describe("hvaToPfn", () => {
     expect(() => host.hostMm.releasePage(host.cpu, first.pfn, "unused")).toThrow(PageReferenceError);
   });
 
+  it("getUserPageFastOnly gives a present writable page with a reference, and faults nothing in", () => {
+    const { hostMm, cpu } = makeHost();
+    const base = hostMm.mmapAnonymous(cpu, 2 * PAGE, { thp: false });
+    const backed = hostMm.mmapBacked(cpu, PAGE, { writable: true });
+    expect(hostMm.getUserPageFastOnly(cpu, base)).toBeNull();
+    expect(hostMm.counts(cpu).rss).toBe(0);
+    hostMm.userAccess(cpu, base, true);
+    const pfn = hostMm.getUserPageFastOnly(cpu, base);
+    expect(pfn).toBe(FIRST_HOST_PFN);
+    hostMm.releasePage(cpu, pfn!, "unused");
+    hostMm.mprotect(cpu, base, PAGE, false);
+    expect(hostMm.getUserPageFastOnly(cpu, base)).toBeNull();
+    expect(hostMm.getUserPageFastOnly(cpu, backed)).toBeNull();
+    expect(hostMm.getUserPageFastOnly(cpu, at(base, 1 << 20))).toBeNull();
+    expect(checkHostMmInvariants(hostMm, cpu)).toEqual([]);
+  });
+
   it("a read gets a writable mapping if it may, and no zero page", () => {
     const host = makeHost();
     const base = host.hostMm.mmapAnonymous(host.cpu, 2 * PAGE, { thp: false });
