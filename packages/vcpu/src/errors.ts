@@ -48,6 +48,49 @@ export class GuestAddressRangeError extends RangeError {
   }
 }
 
+/** Thrown when a guest-linear address is not an integer, or outside what the guest's paging mode can translate. */
+export class GuestLinearAddressError extends RangeError {
+  override readonly name = "GuestLinearAddressError";
+
+  constructor(
+    readonly gva: number,
+    readonly limit: number,
+  ) {
+    super(`guest-linear address ${gva} is not an integer in [0, 0x${limit.toString(16)})`);
+  }
+}
+
+/** Thrown when a guest loads or stores a value at an address that is not a multiple of eight. */
+export class MisalignedGuestAccessError extends RangeError {
+  override readonly name = "MisalignedGuestAccessError";
+
+  constructor(readonly address: number) {
+    super(`guest load or store of 8 bytes at ${address}; must be a multiple of 8`);
+  }
+}
+
+/** Thrown when a guest loads a paging register with a value that no guest can have. */
+export class InvalidGuestPagingError extends RangeError {
+  override readonly name = "InvalidGuestPagingError";
+
+  constructor(
+    readonly register: string,
+    readonly given: string,
+    readonly allowed: string,
+  ) {
+    super(`guest paging: ${register} is ${given}; allowed: ${allowed}`);
+  }
+}
+
+/** Thrown when the MMU answers "inject" and has not queued a page fault with `injectPageFault`. */
+export class NothingToInjectError extends Error {
+  override readonly name = "NothingToInjectError";
+
+  constructor(readonly member: number) {
+    super(`vCPU ${member}: the MMU injects a page fault, and none is queued`);
+  }
+}
+
 /** Thrown when `VcpuMmu.load` returned and there still is no root table to walk from. */
 export class RootNotLoadedError extends Error {
   override readonly name = "RootNotLoadedError";

@@ -1,8 +1,17 @@
 export type { AccessKind } from "./access/access-kind.js";
-export { ACCESS_EMULATE, ACCESS_FAILED, type AccessResult } from "./access/access-result.js";
+export {
+  ACCESS_EMULATE,
+  ACCESS_FAILED,
+  ACCESS_GUEST_PAGE_FAULT,
+  type AccessResult,
+} from "./access/access-result.js";
 export {
   FlushDomainFullError,
   GuestAddressRangeError,
+  GuestLinearAddressError,
+  InvalidGuestPagingError,
+  MisalignedGuestAccessError,
+  NothingToInjectError,
   RecorderRangeError,
   RootNotLoadedError,
   TlbGeometryError,
@@ -10,15 +19,23 @@ export {
 } from "./errors.js";
 export { FAULT_ERRNO, type FaultErrno } from "./fault/fault-errno.js";
 export type { FaultKind, LastFault } from "./fault/last-fault.js";
+export type { GuestPageFault } from "./fault/last-guest-fault.js";
 export {
   PFERR_FETCH_MASK,
   PFERR_GUEST_FINAL_MASK,
+  PFERR_GUEST_PAGE_MASK,
   PFERR_PRESENT_MASK,
   PFERR_RSVD_MASK,
   PFERR_USER_MASK,
   PFERR_WRITE_MASK,
 } from "./fault/pferr.js";
 export type { CompletePagingMode, PagingMode } from "./format/paging-mode.js";
+export {
+  type CompleteGuestPagingState,
+  type GuestPagingMode,
+  type GuestPagingState,
+  PAGING_OFF,
+} from "./paging/guest-paging-state.js";
 export {
   attachGuestAccessEpochs,
   createGuestAccessEpochs,
@@ -35,6 +52,9 @@ export type { RecorderHandle, RecorderInit, RecorderMachine } from "./recorder/r
 export type { VcpuStatistics } from "./statistics/vcpu-statistics.js";
 export { DEFAULT_TLB_GEOMETRY, type TlbArrayGeometry, type TlbGeometry } from "./tlb/tlb-geometry.js";
 export { allocateVcpu, attachVcpu, createVcpu, type VcpuMachine } from "./vcpu/create-vcpu.js";
+export { type LoadCr3Options, readGuestPaging } from "./vcpu/guest-paging.js";
+export { type GuestPagingIntercepts, noIntercepts } from "./vcpu/guest-paging-intercepts.js";
+export { injectPageFault } from "./vcpu/inject-page-fault.js";
 export type { Vcpu } from "./vcpu/vcpu.js";
 export type { VcpuCollaborators, VcpuHandle, VcpuInit } from "./vcpu/vcpu-handle.js";
 export type { PageFaultResult, VcpuMmu } from "./vcpu/vcpu-mmu.js";

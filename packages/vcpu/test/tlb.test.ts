@@ -1,7 +1,17 @@
+import { offset } from "@kvm-age/machine";
 import { describe, expect, it } from "vitest";
 import { ACCESS_EMULATE, DEFAULT_TLB_GEOMETRY, type TlbGeometry, TlbGeometryError } from "../src/index.js";
-import { Tlb, tlbBytes } from "../src/tlb/tlb.js";
+import { Tlb, type Translation, tlbBytes } from "../src/tlb/tlb.js";
 import { gpaOf, Rig } from "./support/rig.js";
+
+/** Offset of the word with the generation that is given away next. */
+const NEXT_GENERATION = 8;
+
+const found = (level: 1 | 2 | 3, permissions: number): Translation => ({
+  level,
+  permissions,
+  fragment: false,
+});
 
 const tiny: TlbGeometry = {
   small: { entries: 4, ways: 2 },
@@ -74,13 +84,14 @@ describe("flush", () => {
     const control = rig.machine.frames.allocateSpan(rig.cpu, tlbBytes(tiny));
     const tlb = new Tlb(control, tiny);
     tlb.reset(rig.cpu);
-    tlb.fill(rig.cpu, 1, 5, 1, 0x100005);
+    tlb.fill(rig.cpu, 5, 0x100005, found(1, 1));
     // On to the last generation by hand; the entry of generation 1 must not live again after the next two flushes.
-    rig.cpu.writeOnce32(control, 0xff_ffff);
-    tlb.fill(rig.cpu, 1, 6, 1, 0x100006);
+    rig.cpu.writeOnce32(offset(control, NEXT_GENERATION), 0x7f_ffff);
+    tlb.contexts.dropAll(rig.cpu);
+    tlb.fill(rig.cpu, 6, 0x100006, found(1, 1));
     expect(tlb.lookup(rig.cpu, 6, 1)).toBe(0x100006);
-    tlb.flush(rig.cpu);
-    tlb.fill(rig.cpu, 1, 7, 1, 0x100007);
+    tlb.contexts.dropAll(rig.cpu);
+    tlb.fill(rig.cpu, 7, 0x100007, found(1, 1));
     expect([5, 6, 7].map((gfn) => tlb.lookup(rig.cpu, gfn, 1))).toEqual([-1, -1, 0x100007]);
   });
 });
@@ -91,8 +102,8 @@ describe("entries", () => {
     const control = rig.machine.frames.allocateSpan(rig.cpu, tlbBytes(tiny));
     const tlb = new Tlb(control, tiny);
     tlb.reset(rig.cpu);
-    tlb.fill(rig.cpu, 2, 513, 3, 0x140000);
-    tlb.fill(rig.cpu, 1, 513, 1, 0x150000);
+    tlb.fill(rig.cpu, 513, 0x140001, found(2, 3));
+    tlb.fill(rig.cpu, 513, 0x150000, found(1, 1));
     expect(tlb.lookup(rig.cpu, 513, 1)).toBe(0x150000);
     expect(tlb.lookup(rig.cpu, 513, 2)).toBe(0x140001);
     tlb.invalidate(rig.cpu, 513);

@@ -12,6 +12,7 @@ import {
 import type { Vcpu } from "@kvm-age/vcpu";
 import { Latencies } from "../vm/latencies.js";
 import { Vm } from "../vm/vm.js";
+import type { VmVcpu } from "../vm/vm-vcpu.js";
 import { Control } from "./control.js";
 import { PageFaults } from "./page-faults.js";
 import type { ActorInit, ActorTotals } from "./protocol.js";
@@ -32,6 +33,9 @@ export class GuestAccessFailedError extends Error {
 export class Actor {
   readonly cpu: Cpu;
   readonly vm: Vm;
+  /** The vCPU that this thread runs; null for other roles. */
+  readonly guest: VmVcpu | null;
+  /** Its hardware. */
   readonly vcpu: Vcpu | null;
   readonly control: Control;
   private readonly thread: ThreadCpu;
@@ -49,7 +53,8 @@ export class Actor {
     this.vm = new Vm(machine, this.cpu, init.vm, this.latencies);
     this.control = new Control(init.vm.machine.memory, init.vm.control);
     this.pageFaults = new PageFaults(this.vm);
-    this.vcpu = init.role === "vcpu" ? this.vm.vcpu(init.index, this.pageFaults) : null;
+    this.guest = init.role === "vcpu" ? this.vm.vcpu(init.index, this.pageFaults) : null;
+    this.vcpu = this.guest?.hardware ?? null;
   }
 
   /** Accesses one test page as the guest does. */

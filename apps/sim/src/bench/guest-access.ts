@@ -11,7 +11,7 @@ const PAGES = 1 << 15;
 /** Guest accesses that hit the TLB, and that miss it and walk four levels. */
 export function benchGuestAccess(): BenchRow[] {
   const { vm, cpu } = createVm(benchConfig(PAGES));
-  const vcpu = vm.vcpu(0);
+  const vcpu = vm.vcpu(0).hardware;
   const run = (pages: number): number => {
     const rounds = Array.from({ length: ROUNDS }, () =>
       timeNs(() => {

@@ -18,6 +18,7 @@ import {
   type TdpMmu,
   type TdpMmuVcpu,
 } from "@kvm-age/tdp-mmu";
+import { KVM_AGING_POLICIES } from "../aging/aging-policies.js";
 import { Kvm } from "../kvm.js";
 
 const BASE_GFN = 0x40000 as Gfn;
@@ -65,7 +66,16 @@ export class LinearVm {
     const components = { memslots: this.memslots, flushDomain };
     this.tdp = createTdpMmu(cpu, machine, components, { format, options: { leafScan: init.leafScan } });
     this.vcpu = createTdpMmuVcpu(this.tdp, cpu, 0);
-    kvmSetMemoryRegion(this.memslots, cpu, new Kvm(this.memslots, this.tdp, this.host), {
+    const kvm = new Kvm({
+      ...components,
+      format,
+      primary: this.host,
+      tdp: this.tdp,
+      shadow: null,
+      slotZapAll: true,
+      aging: KVM_AGING_POLICIES.lockless,
+    });
+    kvmSetMemoryRegion(this.memslots, cpu, kvm, {
       slot: 0,
       flags: 0,
       guestPhysAddr: BASE_GFN * 4096,

@@ -27,6 +27,7 @@ export function benchConfig(guestPages: number): VmConfig {
   return {
     vcpus: 1,
     policy: "lockless",
+    mmu: "tdp",
     mmuMode: "ept",
     adBits: true,
     ruleSet: "linux-7.3",
@@ -46,7 +47,7 @@ export function benchConfig(guestPages: number): VmConfig {
 /** The same with the hardware's walk and the host's first-touch fault: what a guest pays for a new page. */
 function guestFaultsNs(): number {
   const { vm, cpu } = createVm(benchConfig(FAULTS));
-  const vcpu = vm.vcpu(0);
+  const vcpu = vm.vcpu(0).hardware;
   return timeNs(() => {
     for (let page = 0; page < FAULTS; page++) vcpu.access(cpu, vm.gpaOf(page), "write");
   });

@@ -20,7 +20,7 @@ function kvmBytesPerPage(): number {
 /** The same with the host's page tables and page records. */
 function allBytesPerPage(): number {
   const { machine, vm, cpu } = createVm(benchConfig(PAGES));
-  const vcpu = vm.vcpu(0);
+  const vcpu = vm.vcpu(0).hardware;
   for (let page = 0; page < PAGES; page++) vcpu.access(cpu, vm.gpaOf(page), "write");
   return (machine.frames.allocatedFrames(cpu) * 4096) / PAGES;
 }

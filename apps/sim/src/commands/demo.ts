@@ -28,6 +28,7 @@ const PLAN: ComparePlan = { a: "locked", b: "lockless", runs: 5 };
 const MMU: MmuOptions = {
   vcpus: 1,
   policy: "lockless",
+  mmu: "tdp",
   mmuMode: "ept",
   adBits: true,
   ruleSet: "linux-7.3",

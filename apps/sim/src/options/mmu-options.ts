@@ -1,10 +1,11 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { MMUS, type Mmu } from "../vm/mmu-shape.js";
 import { IncompatibleOptionsError } from "./errors.js";
 import { integerOption } from "./integer-option.js";
 
-/** How the MMU notifier's aging calls are locked. */
-export const POLICIES = ["locked", "lockless"] as const;
+/** How the MMU notifier's aging calls are locked: both MMUs, or one of them only. */
+export const POLICIES = ["locked", "tdp-lockless", "shadow-lockless", "lockless"] as const;
 /** Two-dimensional paging of Intel (EPT) or of AMD (NPT). */
 export const MMU_MODES = ["ept", "npt"] as const;
 /** Kernels whose rules the MMU can follow. */
@@ -20,7 +21,12 @@ const MAX_SEED = 0xffff_ffff;
 /** The options that every scenario has, resolved. */
 export const mmuOptionsShape = {
   vcpus: z.int().min(1).max(MAX_VCPUS),
-  policy: z.enum(POLICIES).describe("locked: aging holds mmu_lock for write; lockless: it takes no mmu_lock"),
+  policy: z
+    .enum(POLICIES)
+    .describe(
+      "locked: aging holds mmu_lock for write; lockless: it takes no mmu_lock; else only the MMU named takes none",
+    ),
+  mmu: z.enum(MMUS).describe("what maps the guest's memory"),
   mmuMode: z.enum(MMU_MODES),
   adBits: z.boolean().describe("whether the CPU maintains Accessed and Dirty bits"),
   ruleSet: z.enum(RULE_SETS),
@@ -37,6 +43,7 @@ export type MmuOptions = z.infer<typeof mmuOptionsSchema>;
 export interface MmuFlags {
   readonly vcpus: number;
   readonly policy?: Policy;
+  readonly mmu: Mmu;
   readonly mmuMode: MmuOptions["mmuMode"];
   readonly ad: boolean;
   readonly ruleSet: MmuOptions["ruleSet"];
@@ -53,7 +60,12 @@ export function policyOption(): Option {
 /** Adds the options that every scenario has, without `--policy`. */
 export function addMmuOptions(command: Command): Command {
   return command
-    .addOption(new Option("--mmu-mode <mode>", "page-table format").choices(MMU_MODES).default("ept"))
+    .addOption(new Option("--mmu <mmu>", "what maps the guest's memory").choices(MMUS).default("tdp"))
+    .addOption(
+      new Option("--mmu-mode <mode>", "page-table format of two-dimensional paging")
+        .choices(MMU_MODES)
+        .default("ept"),
+    )
     .option("--no-ad", "EPT without Accessed and Dirty bits: aging makes entries unreadable instead")
     .addOption(
       new Option("--rule-set <kernel>", "kernel whose rules apply").choices(RULE_SETS).default("linux-7.3"),
@@ -76,16 +88,21 @@ export function vcpusOption(): Option {
 
 /**
  * Resolves the options that every scenario has.
- * @throws IncompatibleOptionsError for NPT without Accessed bits
+ * @throws IncompatibleOptionsError for NPT or shadow paging without Accessed bits
  */
 export function resolveMmuOptions(flags: MmuFlags): MmuOptions {
   if (flags.mmuMode === "npt" && !flags.ad) {
     const reason = "AMD's nested page tables always have Accessed and Dirty bits; use --mmu-mode ept";
     throw new IncompatibleOptionsError("--no-ad", "--mmu-mode npt", reason);
   }
+  if (flags.mmu === "shadow" && !flags.ad) {
+    const reason = "processors have always set Accessed and Dirty in ordinary page tables; use another --mmu";
+    throw new IncompatibleOptionsError("--no-ad", "--mmu shadow", reason);
+  }
   return {
     vcpus: flags.vcpus,
     policy: flags.policy ?? "lockless",
+    mmu: flags.mmu,
     mmuMode: flags.mmuMode,
     adBits: flags.ad,
     ruleSet: flags.ruleSet,

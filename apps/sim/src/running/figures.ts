@@ -1,9 +1,10 @@
-import { type DurationData, DurationHistogram, mergeStatistics } from "@kvm-age/machine";
+import { type Cpu, type DurationData, DurationHistogram, mergeStatistics } from "@kvm-age/machine";
 import type { ActorTotals } from "../actors/protocol.js";
 import type { AccessTrackingResult } from "../results/access-tracking-result.js";
 import type { LatencySummary } from "../results/latency-summary.js";
 import type { LockWait } from "../results/lock-wait.js";
 import type { CreatedVm } from "../vm/create-vm.js";
+import type { Vm } from "../vm/vm.js";
 
 /** Summary of a distribution that several threads recorded. */
 export function summarizeDurations(parts: readonly DurationData[]): LatencySummary {
@@ -63,6 +64,17 @@ function tlbFigures(totals: readonly ActorTotals[]): AccessTrackingResult["tlb"]
   return sum;
 }
 
+/** `kvm->stat`: the counters of both MMUs together. */
+function mmuStatistics(vm: Vm, cpu: Cpu): Record<string, number> {
+  const sum: Record<string, number> = {};
+  for (const mmu of [vm.tdp, vm.shadow]) {
+    if (mmu === null) continue;
+    for (const [name, value] of Object.entries<number>(mmu.statistics.read(cpu)))
+      sum[name] = (sum[name] ?? 0) + value;
+  }
+  return sum;
+}
+
 type MachineFigures = Pick<AccessTrackingResult, "faultLatency" | "lockWaits" | "mmu" | "tlb" | "memory">;
 
 /** What every scenario reports of MMU, TLBs, memory and locks. */
@@ -73,7 +85,7 @@ export function machineFigures(created: CreatedVm, totals: readonly ActorTotals[
   return {
     faultLatency: summarizeDurations(totals.map((actor) => actor.latencies.fault)),
     lockWaits: lockWaits(totals),
-    mmu: vm.tdp.statistics.read(cpu),
+    mmu: mmuStatistics(vm, cpu),
     tlb: tlbFigures(totals),
     memory: { guestPages, arenaBytes, arenaBytesPerGuestPage: arenaBytes / guestPages },
   };

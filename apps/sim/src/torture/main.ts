@@ -23,6 +23,7 @@ export const defaultTortureOptions: TortureOptions = {
   guestPages: 4096,
   hugePages: false,
   policy: "lockless",
+  mmu: "tdp",
   mmuMode: "ept",
   adBits: true,
   ruleSet: "linux-7.3",

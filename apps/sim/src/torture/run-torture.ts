@@ -120,10 +120,11 @@ function framesInUse(created: CreatedVm): number {
 function staleLeaves({ vm, cpu }: CreatedVm): string[] {
   const stale: string[] = [];
   const { baseGfn } = vm.handle;
+  const tdp = vm.tdp!;
   for (let index = 0; index < vm.config.vcpus; index++) {
-    const root = rootOfVcpu(vm.tdp, cpu, vm.vcpuMmu(index));
+    const root = rootOfVcpu(tdp, cpu, vm.vcpu(index).tdp!);
     if (root === NULL_ADDRESS) continue;
-    const iter = new TdpIter(vm.tdp.format);
+    const iter = new TdpIter(tdp.format);
     for (
       iter.start(cpu, root, 1, baseGfn);
       iter.valid && iter.gfn < baseGfn + vm.config.guestPages;
@@ -132,7 +133,7 @@ function staleLeaves({ vm, cpu }: CreatedVm): string[] {
       const { oldSpte, gfn, level } = iter;
       if (!isShadowPresentPte(oldSpte) || !isLastSpte(oldSpte, level)) continue;
       const mapped = vm.hostMm.pagemapLookup(cpu, vm.hvaOf(gfn - baseGfn));
-      const reached = spteToPfn(vm.tdp.format, oldSpte);
+      const reached = spteToPfn(tdp.format, oldSpte);
       if (mapped !== reached)
         stale.push(`page ${gfn - baseGfn}: SPTE leads to pfn ${reached}, the host maps ${mapped}`);
     }
@@ -144,7 +145,7 @@ function staleLeaves({ vm, cpu }: CreatedVm): string[] {
 function invariantViolations(created: CreatedVm): string[] {
   const { vm, cpu } = created;
   return [
-    ...checkTdpMmuInvariants(vm.tdp, cpu),
+    ...checkTdpMmuInvariants(vm.tdp!, cpu),
     ...checkMemslotInvariants(vm.memslots, cpu),
     ...checkHostMmInvariants(vm.hostMm, cpu),
   ];
@@ -165,20 +166,21 @@ function tearDown(created: CreatedVm): string[] {
   const { vm, cpu } = created;
   for (const slot of Object.values(tortureSlots(vm.handle))) setTortureSlot(created, slot, { deleted: true });
   for (let index = 0; index < vm.config.vcpus; index++) {
-    kvmMmuUnload(vm.tdp, cpu, vm.vcpuMmu(index));
-    destroyTdpMmuVcpu(vm.tdp, cpu, vm.vcpuMmu(index));
-    vm.vcpu(index).destroy(cpu);
+    const vcpu = vm.vcpu(index);
+    kvmMmuUnload(vm.tdp!, cpu, vcpu.tdp!);
+    destroyTdpMmuVcpu(vm.tdp!, cpu, vcpu.tdp!);
+    vcpu.hardware.destroy(cpu);
   }
   vm.hostMm.exitMmap(cpu);
   cpu.rcuBarrier();
   const violations = invariantViolations(created);
-  const headers = vm.tdp.headers.allocatedObjects(cpu);
+  const headers = vm.tdp!.headers.allocatedObjects(cpu);
   if (headers !== 0) violations.push(`${headers} kvm_mmu_page descriptors leaked`);
   const { takenPages, stockedPages, usedSwapSlots } = vm.hostMm.counts(cpu);
   if (takenPages !== stockedPages) violations.push(`${takenPages - stockedPages} host pages leaked`);
   if (usedSwapSlots !== 0) violations.push(`${usedSwapSlots} swap slots leaked`);
   kvmFreeMemslots(vm.memslots, cpu);
-  destroyTdpMmu(vm.tdp, cpu);
+  destroyTdpMmu(vm.tdp!, cpu);
   return violations;
 }
 

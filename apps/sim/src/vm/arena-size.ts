@@ -1,5 +1,6 @@
 import { MAX_ARENA_BYTES } from "@kvm-age/machine";
 import { UsageError } from "../options/errors.js";
+import { MMU_SHAPES } from "./mmu-shape.js";
 import type { VmConfig } from "./vm-config.js";
 
 /** Machine, tables above the leaves, per-processor stocks, TLBs: what a small VM takes as well. */
@@ -11,6 +12,8 @@ const BYTES_PER_SWAP_SLOT = 5;
 const CONTENT_BYTES = 8;
 const EPOCH_BYTES = 4;
 const PER_VCPU_BYTES = 1 << 20;
+/** Rmap head 8, SPTE 8, recorded translation 8, and the guest's own entry 8 with its frame's record, a quarter more for headers. */
+const BYTES_PER_SHADOWED_PAGE = 40;
 
 /** Thrown when a VM would need more state than an arena can hold. */
 export class GuestTooLargeError extends UsageError {
@@ -31,7 +34,15 @@ function bytesPerPage(config: VmConfig): number {
   const swap = config.swapSlots / config.guestPages;
   const contents = config.contents ? CONTENT_BYTES * (host + swap) : 0;
   const epochs = config.recordAccesses ? EPOCH_BYTES : 0;
-  return BYTES_PER_GUEST_PAGE + BYTES_PER_HOST_PAGE * host + BYTES_PER_SWAP_SLOT * swap + contents + epochs;
+  const shadowed = MMU_SHAPES[config.mmu].shadowMmu ? BYTES_PER_SHADOWED_PAGE : 0;
+  return (
+    BYTES_PER_GUEST_PAGE +
+    shadowed +
+    BYTES_PER_HOST_PAGE * host +
+    BYTES_PER_SWAP_SLOT * swap +
+    contents +
+    epochs
+  );
 }
 
 /**

@@ -1,20 +1,28 @@
-import { createHostMm } from "@kvm-age/host-mm";
+import { createHostMm, type HostMm } from "@kvm-age/host-mm";
 import { type Cpu, type FlushDomain, flushDomainBytes, ThreadMachine } from "@kvm-age/machine";
 import { createMemslots, kvmSetMemoryRegion } from "@kvm-age/memslot";
+import { createShadowMmuVcpu } from "@kvm-age/shadow-mmu";
 import type { Gfn } from "@kvm-age/spte";
-import { createTdpMmu, createTdpMmuVcpu } from "@kvm-age/tdp-mmu";
-import { allocateVcpu, createGuestAccessEpochs } from "@kvm-age/vcpu";
+import { createTdpMmuVcpu } from "@kvm-age/tdp-mmu";
+import { allocateVcpu, createGuestAccessEpochs, type VcpuInit } from "@kvm-age/vcpu";
 import { CONTROL_BYTES } from "../actors/control.js";
+import { type GuestTableArea, guestTablePages } from "../guest/guest-tables.js";
 import { arenaBytesFor } from "./arena-size.js";
+import { bootGuest } from "./boot-guest.js";
 import { Latencies } from "./latencies.js";
+import { MMU_SHAPES } from "./mmu-shape.js";
 import { Vm, type VmHandle } from "./vm.js";
-import { formatOf, GUEST_PHYSICAL_BITS, tdpOptionsOf, type VmConfig } from "./vm-config.js";
+import { formatOf, GUEST_PHYSICAL_BITS, type VmConfig } from "./vm-config.js";
+import { attachVmMmus, createVmMmus } from "./vm-mmus.js";
 
 const PAGES_PER_2M = 512;
 const MAX_GFN = 2 ** (GUEST_PHYSICAL_BITS - 12) - 1;
 /** Threads besides the vCPUs: the creator, agers, a reclaimer, a logger and whoever tests bring. */
 const OTHER_THREADS = 24;
 const FIRST_TEST_SLOT = 1;
+/** The slot of the guest's page tables, and where it lies (`KVM_GUEST_PAGE_TABLE_MIN_PADDR` of the selftests). */
+const PAGE_TABLE_SLOT = 0;
+const PAGE_TABLE_GPA = 0x180000;
 
 /** The machine and, on this thread, the `Cpu` that made the VM. */
 export interface CreatedVm {
@@ -25,7 +33,8 @@ export interface CreatedVm {
 
 /**
  * Makes a VM with its host: one slot of anonymous memory at the top of the guest's physical address space (2 MiB aligned), and
- * its vCPUs, outside the guest. Nothing is populated.
+ * its vCPUs, outside the guest. Nothing is populated. A guest that pages by itself, or runs a guest of its own, has its page tables in
+ * another slot, and its vCPUs use them.
  *
  * @param wrapCpu layers to put around this thread's `Cpu`
  * @throws GuestTooLargeError if the arena cannot hold it.
@@ -38,18 +47,38 @@ export function createVm(
   const machine = ThreadMachine.create({ arenaBytes: arenaBytesFor(config), maxCpus });
   const cpu = wrapCpu(machine.attach(), machine);
   const vm = new Vm(machine, cpu, layOut(config, machine, cpu), new Latencies());
-  kvmSetMemoryRegion(vm.memslots, cpu, vm.kvm, {
-    slot: FIRST_TEST_SLOT,
-    flags: 0,
-    guestPhysAddr: vm.handle.baseGfn * 4096,
-    memorySize: config.guestPages * 4096,
-    userspaceAddr: vm.handle.baseHva,
-  });
+  const { guestTables, baseGfn, baseHva } = vm.handle;
+  if (guestTables !== null) addSlot(vm, cpu, PAGE_TABLE_SLOT, guestTables);
+  addSlot(vm, cpu, FIRST_TEST_SLOT, { gpa: baseGfn * 4096, hva: baseHva, pages: config.guestPages });
+  bootGuest(vm, cpu);
   return { machine, cpu, vm };
 }
 
-function layOut(config: VmConfig, machine: ThreadMachine, cpu: Cpu): VmHandle {
+function addSlot(vm: Vm, cpu: Cpu, slot: number, area: GuestTableArea): void {
+  kvmSetMemoryRegion(vm.memslots, cpu, vm.kvm, {
+    slot,
+    flags: 0,
+    guestPhysAddr: area.gpa,
+    memorySize: area.pages * 4096,
+    userspaceAddr: area.hva,
+  });
+}
+
+/** How the hardware of a VM translates. */
+function pagingOf(config: VmConfig): Omit<VcpuInit, "flushDomain"> {
   const format = formatOf(config);
+  const pageFormat = MMU_SHAPES[config.mmu].tdp ? config.mmuMode : "shadow";
+  return { pageFormat, adEnabled: format.kvmAdEnabled, rootLevel: 4, maxPhyAddr: GUEST_PHYSICAL_BITS };
+}
+
+/** Memory for the guest's own page tables, which have bytes. */
+function guestTableArea(config: VmConfig, hostMm: HostMm, cpu: Cpu): GuestTableArea | null {
+  if (MMU_SHAPES[config.mmu].guestTables === "none") return null;
+  const pages = guestTablePages(config.guestPages);
+  return { gpa: PAGE_TABLE_GPA, hva: hostMm.mmapBacked(cpu, pages * 4096, { writable: true }), pages };
+}
+
+function layOut(config: VmConfig, machine: ThreadMachine, cpu: Cpu): VmHandle {
   const hostMm = createHostMm(cpu, machine, {
     pages: config.hostPages,
     swapSlots: config.swapSlots,
@@ -58,30 +87,27 @@ function layOut(config: VmConfig, machine: ThreadMachine, cpu: Cpu): VmHandle {
     contents: config.contents,
     directReclaim: config.swapSlots > 0,
   });
-  const memslots = createMemslots(cpu, machine, { maxGfn: MAX_GFN as Gfn });
+  const { tdp: tdpEnabled, tdpMmu: tdpMmuEnabled } = MMU_SHAPES[config.mmu];
+  const memslots = createMemslots(cpu, machine, { maxGfn: MAX_GFN as Gfn, tdpEnabled, tdpMmuEnabled });
   const flushDomain: FlushDomain = {
     address: machine.frames.allocateSpan(cpu, flushDomainBytes(config.vcpus)),
     maxMembers: config.vcpus,
   };
-  const components = { memslots, flushDomain };
-  const tdp = createTdpMmu(cpu, machine, components, { format, options: tdpOptionsOf(config) });
+  const parts = { memslots, flushDomain, host: hostMm };
+  const handles = createVmMmus(cpu, machine, parts, config);
+  const { tdp, shadow } = attachVmMmus(machine, handles, parts);
   const baseGfn = (MAX_GFN + 1 - PAGES_PER_2M * Math.ceil((config.guestPages + 1) / PAGES_PER_2M)) as Gfn;
   const vcpus = Array.from({ length: config.vcpus }, (_, index) => ({
-    hardware: allocateVcpu(cpu, machine, {
-      flushDomain,
-      pageFormat: config.mmuMode,
-      adEnabled: format.kvmAdEnabled,
-      rootLevel: tdp.rootLevel as 4 | 5,
-      maxPhyAddr: GUEST_PHYSICAL_BITS,
-    }),
-    mmu: createTdpMmuVcpu(tdp, cpu, index).address,
+    hardware: allocateVcpu(cpu, machine, { ...pagingOf(config), flushDomain }),
+    tdp: tdp === null ? null : createTdpMmuVcpu(tdp, cpu, index).address,
+    shadow: shadow === null ? null : createShadowMmuVcpu(shadow, cpu, index).address,
   }));
   return {
+    ...handles,
     machine: machine.handle,
     config,
     hostMm: hostMm.handle,
     memslots: memslots.handle,
-    tdp: tdp.handle,
     flushDomain,
     vcpus,
     accessEpochs: config.recordAccesses
@@ -89,6 +115,7 @@ function layOut(config: VmConfig, machine: ThreadMachine, cpu: Cpu): VmHandle {
       : null,
     baseGfn,
     baseHva: hostMm.mmapAnonymous(cpu, config.guestPages * 4096, { thp: config.hugePages }),
+    guestTables: guestTableArea(config, hostMm, cpu),
     control: machine.frames.allocateSpan(cpu, CONTROL_BYTES),
   };
 }

@@ -1,14 +1,6 @@
-import {
-  baseVolatileRule,
-  createSpteFormat,
-  linux73,
-  linux615,
-  mergedVolatileRule,
-  type RuleSet,
-  type SpteFormat,
-} from "@kvm-age/spte";
-import type { TdpMmuOptions } from "@kvm-age/tdp-mmu";
+import { createSpteFormat, linux73, linux615, type RuleSet, type SpteFormat } from "@kvm-age/spte";
 import type { MmuOptions } from "../options/mmu-options.js";
+import { MMU_SHAPES } from "./mmu-shape.js";
 
 /** What a VM and the host under it are made of. Plain data. */
 export interface VmConfig extends MmuOptions {
@@ -39,12 +31,9 @@ const RULE_SETS: Readonly<Record<VmConfig["ruleSet"], RuleSet>> = {
 /** The SPTE format that a configuration asks for. */
 export function formatOf(config: VmConfig): SpteFormat {
   const ruleSet = RULE_SETS[config.ruleSet];
+  if (!MMU_SHAPES[config.mmu].tdp) {
+    return createSpteFormat({ mode: "shadow", ruleSet, maxPhyAddr: GUEST_PHYSICAL_BITS });
+  }
   if (config.mmuMode === "npt") return createSpteFormat({ mode: "npt", ruleSet });
   return createSpteFormat({ mode: "ept", adBits: config.adBits, ruleSet, maxPhyAddr: GUEST_PHYSICAL_BITS });
-}
-
-/** How the TDP MMU ages under a policy: lockless, or as a holder of `mmu_lock` did it before the series. */
-export function tdpOptionsOf(config: VmConfig): Partial<TdpMmuOptions> {
-  if (config.policy === "lockless") return { aging: "lockless", volatileRule: mergedVolatileRule };
-  return { aging: "mmu-lock-write", volatileRule: baseVolatileRule };
 }

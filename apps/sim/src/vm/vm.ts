@@ -4,47 +4,37 @@ import {
   attachMemslots,
   type Hva,
   KvmMmuNotifier,
-  LOCKED_AGING,
-  LOCKLESS_AGING,
   type Memslots,
   type MemslotsHandle,
 } from "@kvm-age/memslot";
+import type { ShadowMmu } from "@kvm-age/shadow-mmu";
 import type { Gfn } from "@kvm-age/spte";
-import { attachTdpMmu, type TdpMmu, type TdpMmuHandle, TdpMmuVcpu } from "@kvm-age/tdp-mmu";
-import {
-  attachGuestAccessEpochs,
-  attachVcpu,
-  type GuestAccessEpochs,
-  noAccessRecorder,
-  type RecorderHandle,
-  type Vcpu,
-  type VcpuHandle,
-} from "@kvm-age/vcpu";
+import type { TdpMmu } from "@kvm-age/tdp-mmu";
+import { attachGuestAccessEpochs, type GuestAccessEpochs, type RecorderHandle } from "@kvm-age/vcpu";
+import { KVM_AGING_POLICIES } from "../aging/aging-policies.js";
+import type { GuestTableArea } from "../guest/guest-tables.js";
 import { Kvm } from "../kvm.js";
 import type { Latencies } from "./latencies.js";
 import { TimedNotifier } from "./timed-notifier.js";
-import { type FaultObserver, noFaultObserver, VcpuMmuAdapter } from "./vcpu-mmu-adapter.js";
-import type { VmConfig } from "./vm-config.js";
-
-/** One vCPU of a VM as plain data: the hardware's part and the MMU's. */
-export interface VmVcpuHandle {
-  readonly hardware: VcpuHandle;
-  readonly mmu: Address;
-}
+import { type FaultObserver, noFaultObserver } from "./vcpu-mmu-adapter.js";
+import { formatOf, type VmConfig } from "./vm-config.js";
+import { attachVmMmus, type VmMmuHandles } from "./vm-mmus.js";
+import { VmVcpu, type VmVcpuHandle } from "./vm-vcpu.js";
 
 /** A VM and its host as plain data, to be sent to other threads. */
-export interface VmHandle {
+export interface VmHandle extends VmMmuHandles {
   readonly machine: MachineHandle;
   readonly config: VmConfig;
   readonly hostMm: HostMmHandle;
   readonly memslots: MemslotsHandle;
-  readonly tdp: TdpMmuHandle;
   readonly flushDomain: FlushDomain;
   readonly vcpus: readonly VmVcpuHandle[];
   readonly accessEpochs: RecorderHandle | null;
   /** First gfn of the test memory, and where it lies in the owner's address space. */
   readonly baseGfn: Gfn;
   readonly baseHva: Hva;
+  /** Page tables that the guest keeps, in a slot of their own; null if it has none. */
+  readonly guestTables: GuestTableArea | null;
   /** Control block of a run (`Control`). */
   readonly control: Address;
 }
@@ -54,7 +44,10 @@ export class Vm {
   readonly config: VmConfig;
   readonly hostMm: HostMm;
   readonly memslots: Memslots;
-  readonly tdp: TdpMmu;
+  /** Null if the configuration has no TDP MMU. */
+  readonly tdp: TdpMmu | null;
+  /** Null if the configuration has no shadow pages. */
+  readonly shadow: ShadowMmu | null;
   readonly kvm: Kvm;
   readonly accessEpochs: GuestAccessEpochs | null;
 
@@ -63,40 +56,33 @@ export class Vm {
    * @param latencies where this thread's fault and invalidation times go
    */
   constructor(
-    private readonly machine: ThreadMachine,
+    readonly machine: ThreadMachine,
     cpu: Cpu,
     readonly handle: VmHandle,
-    private readonly latencies: Latencies,
+    readonly latencies: Latencies,
   ) {
-    this.config = handle.config;
+    const { config, flushDomain, accessEpochs } = handle;
+    this.config = config;
     this.hostMm = attachHostMm(machine, handle.hostMm);
     this.memslots = attachMemslots(machine, handle.memslots);
-    const { flushDomain } = handle;
-    this.tdp = attachTdpMmu(machine, handle.tdp, { memslots: this.memslots, flushDomain });
-    this.kvm = new Kvm(this.memslots, this.tdp, this.hostMm);
-    const policy = this.config.policy === "lockless" ? LOCKLESS_AGING : LOCKED_AGING;
-    const notifier = new KvmMmuNotifier(this.memslots, this.kvm, policy);
+    const parts = { memslots: this.memslots, flushDomain, host: this.hostMm };
+    const { tdp, shadow } = attachVmMmus(machine, handle, parts);
+    this.tdp = tdp;
+    this.shadow = shadow;
+    const aging = KVM_AGING_POLICIES[config.policy];
+    const format = formatOf(config);
+    this.kvm = new Kvm({ ...parts, primary: this.hostMm, format, tdp, shadow, slotZapAll: true, aging });
+    const notifier = new KvmMmuNotifier(this.memslots, this.kvm, aging.notifier);
     this.hostMm.notifiers.register(cpu, new TimedNotifier(notifier, latencies));
-    this.accessEpochs =
-      handle.accessEpochs === null ? null : attachGuestAccessEpochs(machine, handle.accessEpochs);
+    this.accessEpochs = accessEpochs === null ? null : attachGuestAccessEpochs(machine, accessEpochs);
   }
 
   /** vCPU number `index`, for the one thread that runs it. */
-  vcpu(index: number, faults: FaultObserver = noFaultObserver): Vcpu {
-    const { hardware } = this.handle.vcpus[index]!;
-    const adapter = new VcpuMmuAdapter(this.kvm, this.vcpuMmu(index), this.latencies, faults);
-    return attachVcpu(this.machine, hardware, {
-      mmu: adapter,
-      accessRecorder: this.accessEpochs ?? noAccessRecorder,
-    });
+  vcpu(index: number, faults: FaultObserver = noFaultObserver): VmVcpu {
+    return new VmVcpu(this, index, faults);
   }
 
-  /** The MMU's side of a vCPU, for its teardown. */
-  vcpuMmu(index: number): TdpMmuVcpu {
-    return new TdpMmuVcpu(this.tdp, index, this.handle.vcpus[index]!.mmu);
-  }
-
-  /** Guest-physical address of test page `page`. */
+  /** Guest-physical address of test page `page`; also its linear address, and L2's address of it: guests map it one to one. */
   gpaOf(page: number): number {
     return (this.handle.baseGfn + page) * 4096;
   }

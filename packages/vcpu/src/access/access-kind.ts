@@ -2,18 +2,28 @@ import {
   PERMISSION_EXECUTE,
   PERMISSION_READ,
   PERMISSION_USER_EXECUTE,
+  PERMISSION_USER_READ,
+  PERMISSION_USER_WRITE,
   PERMISSION_WRITE,
 } from "./permission.js";
 
 /**
- * What the guest does with one page. `fetch` is an instruction fetch of the guest's kernel, `user-fetch` one of its
- * user code; the two differ only under mode-based execute control.
+ * What the guest does with one page, and from which mode: `read`, `write` and `fetch` (of an instruction) in supervisor
+ * mode, the other three in user mode. For a guest without paging of its own the mode makes no difference to data, and to
+ * fetches only under mode-based execute control.
  */
-export type AccessKind = "read" | "write" | "fetch" | "user-fetch";
+export type AccessKind = "read" | "write" | "fetch" | "user-read" | "user-write" | "user-fetch";
 
-/** The permission bit that an access needs when kernel and user fetches are told apart. */
+const NEEDED_PERMISSION: { readonly [Kind in Exclude<AccessKind, "read" | "write">]: number } = {
+  fetch: PERMISSION_EXECUTE,
+  "user-read": PERMISSION_USER_READ,
+  "user-write": PERMISSION_USER_WRITE,
+  "user-fetch": PERMISSION_USER_EXECUTE,
+};
+
+/** The one permission bit that an access needs. */
 export function neededPermission(kind: AccessKind): number {
   if (kind === "read") return PERMISSION_READ;
   if (kind === "write") return PERMISSION_WRITE;
-  return kind === "fetch" ? PERMISSION_EXECUTE : PERMISSION_USER_EXECUTE;
+  return NEEDED_PERMISSION[kind];
 }

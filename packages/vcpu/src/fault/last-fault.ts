@@ -2,18 +2,22 @@ import { type Address, type Cpu, offset } from "@kvm-age/machine";
 import { type FaultErrno, faultErrnoName } from "./fault-errno.js";
 
 /**
- * What the hardware reported. `violation`: the translation was absent or did not allow the access (EPT violation; #NPF).
- * `misconfiguration`: an entry that hardware refuses (EPT misconfiguration exit; #NPF with RSVD).
+ * What the hardware reported to the MMU. `violation`: the translation was absent or did not allow the access (EPT violation; #NPF; #PF).
+ * `misconfiguration`: an entry that hardware refuses (EPT misconfiguration exit; #NPF or #PF with RSVD).
  */
 export type FaultKind = "violation" | "misconfiguration";
 
-/** A fault as it was delivered. */
+/** A fault as it was delivered to the MMU. */
 export interface LastFault {
   readonly kind: FaultKind;
-  /** Guest-physical address of the access, in bytes. */
+  /**
+   * Guest-physical address of the access, in bytes: of the final one, or of an entry of the guest's own page tables
+   * (`GUEST_PAGE` in the error code). Over shadow tables the guest-linear address.
+   */
   readonly gpa: number;
   /**
-   * EPT violation: the exit qualification. NPT: EXITINFO1. EPT misconfiguration: 0, as that exit has no qualification.
+   * EPT violation: the exit qualification. NPT: EXITINFO1. Shadow tables: the error code of the #PF. EPT misconfiguration: 0, as
+   * that exit has no qualification.
    */
   readonly hardwareCode: bigint;
   /** What the MMU was given: PFERR form. */

@@ -5,6 +5,8 @@ import type { CompletePagingMode } from "./paging-mode.js";
 // Intel SDM vol. 3, "The extended page table mechanism (EPT)": tables "Format of an EPT …".
 /** Bits 2:0: read, write, execute (of supervisor-mode linear addresses under mode-based execute control). */
 const READ_WRITE_EXECUTE = 7;
+/** Read, write, execute, user execute. */
+const ALL_RIGHTS = 15;
 /** Access values 2 (W) and 6 (WX) are undefined (bit n: value n). */
 const WRITE_WITHOUT_READ = (1 << 2) | (1 << 6);
 /** So are all without R where execute-only is not supported. */
@@ -46,18 +48,20 @@ export function eptFormat(paging: CompletePagingMode): PageFormat {
   // Without mode-based control bit 2 speaks for all fetches.
   const userExecuteMask = modeBasedExecuteControl ? USER_EXECUTE : 1 << 2;
 
-  const permissions = (low: number): number => {
+  const rights = (low: number): number => {
     const access = low & READ_WRITE_EXECUTE;
     return (low & userExecuteMask) !== 0 ? access | PERMISSION_USER_EXECUTE : access;
   };
 
   return {
-    name: "ept",
+    rootLevel: paging.rootLevel,
     presentMask: modeBasedExecuteControl ? READ_WRITE_EXECUTE | USER_EXECUTE : READ_WRITE_EXECUTE,
     accessedMask: adEnabled ? ACCESSED : 0,
     dirtyMask: adEnabled ? DIRTY : 0,
+    pdpteLevel: 0,
     addressHighMask: 0xfffff,
-    permissions,
+    allRights: ALL_RIGHTS,
+    rights,
     isReserved(low, high, level, leaf) {
       if ((high & highReserved) !== 0) return true;
       if (((undefinedAccesses >> (low & READ_WRITE_EXECUTE)) & 1) !== 0) return true;

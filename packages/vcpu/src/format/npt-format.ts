@@ -4,7 +4,13 @@ import {
   PERMISSION_USER_EXECUTE,
   PERMISSION_WRITE,
 } from "../access/permission.js";
-import { highReservedMask, misalignedMasks, PAGE_SIZE_BIT, type PageFormat } from "./page-format.js";
+import {
+  highReservedMask,
+  LARGE_PAGE_ADDRESS_LOWEST,
+  misalignedMasks,
+  PAGE_SIZE_BIT,
+  type PageFormat,
+} from "./page-format.js";
 import type { CompletePagingMode } from "./paging-mode.js";
 
 // AMD APM vol. 2 §5.3 (long-mode translation) and §5.4 (entry fields); nested tables have the host's format, §15.25.
@@ -23,9 +29,6 @@ const GLOBAL = 1 << 8;
 /** Bit 63, bit 31 of the high half: no execute (EFER.NXE is set). */
 const NO_EXECUTE_HIGH = 0x8000_0000;
 
-/** A large page keeps its PAT bit in bit 12, so its reserved address bits begin above. */
-const LARGE_PAGE_ADDRESS_LOWEST = 13;
-
 const MISALIGNED = misalignedMasks(LARGE_PAGE_ADDRESS_LOWEST);
 
 /** Low reserved bits of an entry that refers to a table, by level; level 1 has no such entry. */
@@ -42,12 +45,14 @@ export function nptFormat(paging: CompletePagingMode): PageFormat {
   const encryptionHigh = paging.encryptionBit === null ? 0 : 2 ** (paging.encryptionBit - 32);
   const highReserved = highReservedMask(paging.maxPhyAddr) & ~encryptionHigh;
   return {
-    name: "npt",
+    rootLevel: paging.rootLevel,
     presentMask: PRESENT,
     accessedMask: ACCESSED,
     dirtyMask: DIRTY,
+    pdpteLevel: 0,
     addressHighMask: 0xfffff & ~encryptionHigh,
-    permissions(low, high) {
+    allRights: PERMISSION_READ | PERMISSION_WRITE | EXECUTE,
+    rights(low, high) {
       if ((low & USER) === 0) return 0;
       const write = (low & WRITABLE) === 0 ? 0 : PERMISSION_WRITE;
       return PERMISSION_READ | write | ((high & NO_EXECUTE_HIGH) === 0 ? EXECUTE : 0);

@@ -4,17 +4,22 @@
  * the bits that hardware ignores.
  */
 export interface PageFormat {
-  readonly name: "ept" | "npt";
+  /** Levels of a walk; the root table has this one. */
+  readonly rootLevel: 3 | 4 | 5;
   /** An entry is present if any of these low bits is set. */
   readonly presentMask: number;
-  /** The Accessed flag of every entry; 0 if the hardware does not maintain it. */
+  /** The Accessed flag of every entry but those of `pdpteLevel`; 0 if the hardware does not maintain it. */
   readonly accessedMask: number;
   /** The Dirty flag of a leaf; 0 if the hardware does not maintain it. */
   readonly dirtyMask: number;
+  /** The level whose entries are PDPTEs of PAE paging, which have no flags; 0 if there is none. */
+  readonly pdpteLevel: 0 | 3;
   /** High bits that belong to the address (with low bits 31:12). */
   readonly addressHighMask: number;
-  /** What a present entry allows, in `PERMISSION_…` bits. */
-  permissions(low: number, high: number): number;
+  /** Every right, where the AND over the levels begins. */
+  readonly allRights: number;
+  /** The rights that a present entry gives: see `access/rights.ts`. */
+  rights(low: number, high: number, level: number): number;
   /**
    * Whether a present entry at a level is one that hardware refuses: a reserved bit, or a combination that is not
    * defined. `leaf`: it maps a page.
@@ -22,7 +27,7 @@ export interface PageFormat {
   isReserved(low: number, high: number, level: number, leaf: boolean): boolean;
 }
 
-/** Bit 7: at levels 2 and 3 the entry maps a page. The same in both formats. */
+/** Bit 7: at levels 2 and 3 the entry maps a page. The same in all formats. */
 export const PAGE_SIZE_BIT: number = 1 << 7;
 
 /** High-half mask of address bits from `maxPhyAddr` to 51, which must be 0. `maxPhyAddr` in [32, 52]. */
@@ -39,3 +44,6 @@ function misalignedMask(level: number, lowest: number): number {
 export function misalignedMasks(lowest: number): readonly number[] {
   return [0, misalignedMask(1, lowest), misalignedMask(2, lowest), misalignedMask(3, lowest)];
 }
+
+/** Bit 12 of a large x86 page is its PAT bit, so its reserved address bits begin above. */
+export const LARGE_PAGE_ADDRESS_LOWEST = 13;

@@ -2,13 +2,20 @@ import { UnsupportedPagingModeError } from "../errors.js";
 
 /** How the hardware reads its page tables; plain data. */
 export interface PagingMode {
-  /** `ept`: Intel SDM vol. 3, chapter "VMX support for address translation". `npt`: AMD APM vol. 2 §15.25. */
-  readonly pageFormat: "ept" | "npt";
+  /**
+   * Which tables the MMU gives the processor. `ept` and `npt` translate guest-physical addresses (Intel SDM vol. 3, chapter
+   * "VMX support for address translation"; AMD APM vol. 2 §15.25); if the guest pages by itself, its own tables come
+   * first. `shadow`: there is no second level; x86 tables made by the MMU translate guest-linear addresses.
+   */
+  readonly pageFormat: "ept" | "npt" | "shadow";
   /** Whether walks maintain Accessed and Dirty. Only EPT can be without (EPTP bit 6). */
   readonly adEnabled: boolean;
-  /** Levels of the tables. */
+  /**
+   * Levels of EPT or NPT. Of shadow tables the most that the processor supports (5: LA57): how many a walk has follows
+   * from the guest's paging mode.
+   */
   readonly rootLevel: 4 | 5;
-  /** MAXPHYADDR in bits, [32, 52]; entry bits from here to 51 are reserved. @default 46 for ept, 48 for npt */
+  /** MAXPHYADDR in bits, [32, 52]; entry bits from here to 51 are reserved. @default 46, for npt 48 */
   readonly maxPhyAddr?: number;
   /** EPT: whether execute-only entries are legal (IA32_VMX_EPT_VPID_CAP bit 0). @default true for ept */
   readonly executeOnly?: boolean;
@@ -34,19 +41,20 @@ const isBitNumber = (value: number): boolean => Number.isInteger(value) && value
  */
 export function completePagingMode(mode: PagingMode): CompletePagingMode {
   const { pageFormat, adEnabled, rootLevel } = mode;
-  check(pageFormat === "ept" || pageFormat === "npt", "pageFormat", pageFormat, "ept or npt");
   const ept = pageFormat === "ept";
+  const npt = pageFormat === "npt";
+  check(ept || npt || pageFormat === "shadow", "pageFormat", pageFormat, "ept, npt or shadow");
   check(rootLevel === 4 || rootLevel === 5, "rootLevel", rootLevel, "4 or 5");
-  check(ept || adEnabled, "adEnabled", adEnabled, "true with pageFormat npt");
-  const maxPhyAddr = mode.maxPhyAddr ?? (ept ? 46 : 48);
+  check(ept || adEnabled, "adEnabled", adEnabled, `true with pageFormat ${pageFormat}`);
+  const maxPhyAddr = mode.maxPhyAddr ?? (npt ? 48 : 46);
   check(maxPhyAddr === 52 || isBitNumber(maxPhyAddr), "maxPhyAddr", maxPhyAddr, "an integer in [32, 52]");
   const executeOnly = mode.executeOnly ?? ept;
-  check(ept || !executeOnly, "executeOnly", executeOnly, "false with pageFormat npt");
+  check(ept || !executeOnly, "executeOnly", executeOnly, "false unless pageFormat is ept");
   const modeBasedExecuteControl = mode.modeBasedExecuteControl ?? false;
   const mbecAllowed = ept || !modeBasedExecuteControl;
-  check(mbecAllowed, "modeBasedExecuteControl", modeBasedExecuteControl, "false with pageFormat npt");
+  check(mbecAllowed, "modeBasedExecuteControl", modeBasedExecuteControl, "false unless pageFormat is ept");
   const encryptionBit = mode.encryptionBit ?? null;
-  const encryptionAllowed = encryptionBit === null || (!ept && isBitNumber(encryptionBit));
+  const encryptionAllowed = encryptionBit === null || (npt && isBitNumber(encryptionBit));
   check(
     encryptionAllowed,
     "encryptionBit",

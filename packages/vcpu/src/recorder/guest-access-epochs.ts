@@ -25,8 +25,8 @@ export class GuestAccessEpochs implements GuestAccessRecorder {
    * advances, one of two neighbouring ones. A thread that is descheduled between its access and this record dates the access
    * too late.
    */
-  recordAccess(cpu: Cpu, gfn: Gfn): void {
-    const index = gfn - this.handle.startGfn;
+  recordAccess(cpu: Cpu, page: number): void {
+    const index = page - this.handle.startGfn;
     if (index < 0 || index >= this.handle.pages) return;
     const epoch = cpu.readOnce32(this.handle.address);
     const word = this.wordOf(index);

@@ -1,10 +1,14 @@
 import type { Cpu } from "@kvm-age/machine";
-import type { Gfn } from "@kvm-age/spte";
 
 /** Hears of every guest access before it returns: the truth about which pages are hot. */
 export interface GuestAccessRecorder {
-  /** Called inside the guest, on TLB hits as well. */
-  recordAccess(cpu: Cpu, gfn: Gfn): void;
+  /**
+   * Called inside the guest, on TLB hits as well.
+   *
+   * @param page number of the page at the address that the access was made to: a gfn for a guest without paging over EPT
+   *   or NPT, otherwise the number of a guest-linear page
+   */
+  recordAccess(cpu: Cpu, page: number): void;
 }
 
 /** Records nothing. */

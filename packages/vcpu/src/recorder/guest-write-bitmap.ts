@@ -22,8 +22,8 @@ export class GuestWriteBitmap implements GuestWriteRecorder {
    * Sets the frame's bit. If it is set already, the read is the record: whoever takes the bit later takes this write with
    * it. Else one atomic OR, since neighbours share the word. Either way the caller's touch of the page comes after.
    */
-  recordWrite(cpu: Cpu, gfn: Gfn): void {
-    const index = gfn - this.handle.startGfn;
+  recordWrite(cpu: Cpu, page: number): void {
+    const index = page - this.handle.startGfn;
     if (index < 0 || index >= this.handle.pages) return;
     const word = this.wordOf(index);
     const bit = (1 << (index % BITS)) >>> 0;

@@ -2,7 +2,10 @@ import type { Address, FrameAllocator } from "@kvm-age/machine";
 import type { Gfn } from "@kvm-age/spte";
 import { RecorderRangeError } from "../errors.js";
 
-/** The frames a recorder covers; accesses outside are not recorded. */
+/**
+ * The frames a recorder covers; accesses outside are not recorded. Where accesses are made to guest-linear addresses, a
+ * "frame" of a recorder is a guest-linear page, and its number stands in the place of the gfn.
+ */
 export interface RecorderInit {
   readonly startGfn: Gfn;
   /** [1, 2^30] */

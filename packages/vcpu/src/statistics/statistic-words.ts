@@ -9,9 +9,12 @@ export const STATISTIC_FLUSHES_SERVED = 32;
 export const STATISTIC_ACCESSED_SET = 40;
 export const STATISTIC_DIRTY_SET = 48;
 export const STATISTIC_INTERRUPTS = 56;
+export const STATISTIC_GUEST_PAGE_FAULTS = 64;
+export const STATISTIC_GUEST_ACCESSED_SET = 72;
+export const STATISTIC_GUEST_DIRTY_SET = 80;
 
 /** Bytes of all statistics. */
-export const STATISTIC_BYTES = 64;
+export const STATISTIC_BYTES = 88;
 
 const LOW_RANGE = 2 ** 32;
 

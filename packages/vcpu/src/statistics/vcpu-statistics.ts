@@ -6,6 +6,9 @@ import {
   STATISTIC_DIRTY_SET,
   STATISTIC_FAULTS,
   STATISTIC_FLUSHES_SERVED,
+  STATISTIC_GUEST_ACCESSED_SET,
+  STATISTIC_GUEST_DIRTY_SET,
+  STATISTIC_GUEST_PAGE_FAULTS,
   STATISTIC_INTERRUPTS,
   STATISTIC_MISSES,
   STATISTIC_WALKS,
@@ -19,7 +22,7 @@ export interface VcpuStatistics {
   readonly hits: number;
   /** Accesses that needed at least one walk. */
   readonly misses: number;
-  /** Walks begun: one per miss, one more after every fault that was retried and every lost race for an entry. */
+  /** Walks begun, over both dimensions counted once: one per miss, one more after every fault that was retried and every lost race for an entry. */
   readonly walks: number;
   /** Faults delivered to the MMU. */
   readonly faults: number;
@@ -27,10 +30,16 @@ export interface VcpuStatistics {
   readonly flushesServed: number;
   /** Times a flusher interrupted the vCPU inside the guest. */
   readonly interrupts: number;
-  /** Accessed flags set, in entries of every level. */
+  /** Accessed flags set in the MMU's tables, in entries of every level. */
   readonly accessedSet: number;
-  /** Dirty flags set. */
+  /** Dirty flags set in the MMU's tables. */
   readonly dirtySet: number;
+  /** Page faults that the guest took itself (#PF), those that the MMU injected included. */
+  readonly guestPageFaults: number;
+  /** Accessed flags set in the guest's own tables. */
+  readonly guestAccessedSet: number;
+  /** Dirty flags set in the guest's own tables. */
+  readonly guestDirtySet: number;
 }
 
 /** Reads the statistics at an address. Exact on the vCPU's thread, or while it rests. */
@@ -47,5 +56,8 @@ export function readVcpuStatistics(cpu: Cpu, statistics: Address): VcpuStatistic
     interrupts: readStatistic(cpu, statistics, STATISTIC_INTERRUPTS),
     accessedSet: readStatistic(cpu, statistics, STATISTIC_ACCESSED_SET),
     dirtySet: readStatistic(cpu, statistics, STATISTIC_DIRTY_SET),
+    guestPageFaults: readStatistic(cpu, statistics, STATISTIC_GUEST_PAGE_FAULTS),
+    guestAccessedSet: readStatistic(cpu, statistics, STATISTIC_GUEST_ACCESSED_SET),
+    guestDirtySet: readStatistic(cpu, statistics, STATISTIC_GUEST_DIRTY_SET),
   };
 }

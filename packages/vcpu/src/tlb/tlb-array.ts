@@ -2,16 +2,17 @@ import { type Address, type Cpu, NULL_ADDRESS, offset } from "@kvm-age/machine";
 import type { TlbArrayGeometry } from "./tlb-geometry.js";
 
 // An entry is four u32 words:
-//   0  bits 31:0 of the page number (gpa divided by the array's page size)
-//   4  stamp: bits 39:32 of the page number in 31:24, generation in 23:0; 0 is empty, as no generation is 0
-//   8  bits 39:32 of the host pfn in 15:8, permissions in 3:0
+//   0  bits 31:0 of the page number (address divided by the array's page size)
+//   4  stamp: bits 40:32 of the page number in 31:23, generation in 22:0; 0 is empty, as no generation is 0
+//   8  bits 39:32 of the host pfn in 15:8, permissions in 5:0
 //  12  bits 31:0 of the host pfn
 const ENTRY_BYTES = 16;
 const STAMP = 4;
 const PFN_HIGH_AND_PERMISSIONS = 8;
 const PFN_LOW = 12;
 
-const PERMISSIONS_MASK = 0xf;
+const PERMISSIONS_MASK = 0x3f;
+const PAGE_HIGH_SHIFT = 23;
 const PFN_HIGH_SHIFT = 8;
 const LOW_RANGE = 2 ** 32;
 
@@ -25,12 +26,12 @@ export function tlbArrayBytes({ entries, ways }: TlbArrayGeometry): number {
 
 function stampOf(page: number, generation: number): number {
   if (page < LOW_RANGE) return generation;
-  return ((Math.floor(page / LOW_RANGE) << 24) | generation) >>> 0;
+  return ((Math.floor(page / LOW_RANGE) << PAGE_HIGH_SHIFT) | generation) >>> 0;
 }
 
 /**
  * One set-associative array of a TLB: pages of one size, round-robin replacement. Its words belong to one vCPU's thread,
- * so plain accesses do. A page number is below 2^40.
+ * so plain accesses do. A page number is below 2^41.
  */
 export class TlbArray {
   private readonly setMask: number;

@@ -1,105 +1,114 @@
 import { type Address, type Cpu, offset } from "@kvm-age/machine";
 import { PAGES_PER_LEAF } from "../walk/pages-per-leaf.js";
 import { TLB_MISS, TlbArray, tlbArrayBytes } from "./tlb-array.js";
+import { CONTEXTS_BYTES, FRAGMENTED, GENERATION_MASK, SIZES_SHIFT, TlbContexts } from "./tlb-contexts.js";
 import type { TlbGeometry } from "./tlb-geometry.js";
-
-// The control word, a u32: generation in 23:0, and in 26:24 which page sizes may be cached in this generation (bit 24:
-// 4 KiB, 25: 2 MiB, 26: 1 GiB), so that a lookup skips arrays that hold nothing.
-const CONTROL_BYTES = 8;
-const GENERATION_MASK = 0xff_ffff;
-const SIZES_SHIFT = 24;
-const FIRST_GENERATION = 1;
 
 const LEVELS = [1, 2, 3] as const;
 
 /** Bytes of a TLB. */
 export function tlbBytes({ small, large, huge }: TlbGeometry): number {
-  return CONTROL_BYTES + tlbArrayBytes(small) + tlbArrayBytes(large) + tlbArrayBytes(huge);
+  return CONTEXTS_BYTES + tlbArrayBytes(small) + tlbArrayBytes(large) + tlbArrayBytes(huge);
+}
+
+/** What a walk found, for the TLB to cache. */
+export interface Translation {
+  /** Level whose pages it spans: the smaller one, if two dimensions have different sizes. */
+  readonly level: 1 | 2 | 3;
+  /** `PERMISSION_…` bits; writing only if the Dirty flags are set (or not maintained). */
+  readonly permissions: number;
+  /** The guest maps the address with a larger page than `level`'s. */
+  readonly fragment: boolean;
 }
 
 /**
- * The translations one vCPU has cached: gfn to host pfn, with what may be done without another walk. A flush is one
- * store (the generation moves on). Paging-structure caches (of upper-level entries) are not modelled.
+ * The translations one vCPU has cached: page number of an address to host pfn, with what may be done without another
+ * walk. The address is what the guest uses: guest-linear, which without guest paging is guest-physical. Paging-structure
+ * caches (of upper-level entries), cached second-level translations and global pages are not modelled.
  */
 export class Tlb {
+  /** Which translations count. */
+  readonly contexts: TlbContexts;
   private readonly arrays: readonly TlbArray[];
 
-  /** @param control address of `tlbBytes(geometry)` bytes made ready by `reset` */
-  constructor(
-    private readonly control: Address,
-    geometry: TlbGeometry,
-  ) {
-    const small = offset(control, CONTROL_BYTES);
+  /** @param address of `tlbBytes(geometry)` bytes made ready by `reset` */
+  constructor(address: Address, geometry: TlbGeometry) {
+    const small = offset(address, CONTEXTS_BYTES);
     const large = offset(small, tlbArrayBytes(geometry.small));
     const huge = offset(large, tlbArrayBytes(geometry.large));
-    this.arrays = [
+    const arrays = [
       new TlbArray(small, geometry.small),
       new TlbArray(large, geometry.large),
       new TlbArray(huge, geometry.huge),
     ];
+    this.arrays = arrays;
+    this.contexts = new TlbContexts(address, (cpu) => {
+      for (const array of arrays) array.clear(cpu);
+    });
   }
 
   /** Makes an empty TLB of whatever the memory held. */
   reset(cpu: Cpu): void {
-    for (const array of this.arrays) array.clear(cpu);
-    cpu.writeOnce32(this.control, FIRST_GENERATION);
+    this.contexts.reset(cpu);
   }
 
   /**
-   * The host pfn of a frame, or `TLB_MISS`. Small pages are asked first; an entry without the permission does not
+   * The host pfn of a page, or `TLB_MISS`. Small pages are asked first; an entry without the permission does not
    * hide a larger one that has it.
    */
-  lookup(cpu: Cpu, gfn: number, permission: number): number {
-    const control = cpu.readOnce32(this.control);
+  lookup(cpu: Cpu, page: number, permission: number): number {
+    const control = this.contexts.control(cpu);
     const sizes = control >>> SIZES_SHIFT;
     const generation = control & GENERATION_MASK;
     if ((sizes & 1) !== 0) {
-      const pfn = this.arrays[0]!.probe(cpu, gfn, generation, permission);
+      const pfn = this.arrays[0]!.probe(cpu, page, generation, permission);
       if (pfn !== TLB_MISS) return pfn;
     }
     if ((sizes & 2) !== 0) {
-      const pfn = this.lookupLarger(cpu, 2, gfn, generation, permission);
+      const pfn = this.lookupLarger(cpu, 2, page, generation, permission);
       if (pfn !== TLB_MISS) return pfn;
     }
-    return (sizes & 4) === 0 ? TLB_MISS : this.lookupLarger(cpu, 3, gfn, generation, permission);
+    return (sizes & 4) === 0 ? TLB_MISS : this.lookupLarger(cpu, 3, page, generation, permission);
   }
 
   /**
-   * Caches the leaf that a walk found.
+   * Caches what a walk found for `page`, in the current context.
    *
-   * @param permissions writing only if the leaf's Dirty flag is set (or not maintained)
-   * @param pfn of the leaf's first frame
+   * @param pfn of `page` itself
    */
-  fill(cpu: Cpu, level: 1 | 2 | 3, gfn: number, permissions: number, pfn: number): void {
-    const control = cpu.readOnce32(this.control);
-    const sizeBit = 1 << (SIZES_SHIFT + level - 1);
-    if ((control & sizeBit) === 0) cpu.writeOnce32(this.control, (control | sizeBit) >>> 0);
-    const page = Math.floor(gfn / PAGES_PER_LEAF[level]);
-    this.arrays[level - 1]!.fill(cpu, page, control & GENERATION_MASK, permissions, pfn);
+  fill(cpu: Cpu, page: number, pfn: number, { level, permissions, fragment }: Translation): void {
+    const control = this.contexts.control(cpu);
+    const wanted = (1 << (SIZES_SHIFT + level - 1)) | (fragment ? FRAGMENTED : 0);
+    if ((control & wanted) !== wanted) this.contexts.setControl(cpu, (control | wanted) >>> 0);
+    const pages = PAGES_PER_LEAF[level];
+    const number = Math.floor(page / pages);
+    const first = pfn - (page - number * pages);
+    this.arrays[level - 1]!.fill(cpu, number, control & GENERATION_MASK, permissions, first);
   }
 
-  /** Drops every translation of one frame, of any size. */
-  invalidate(cpu: Cpu, gfn: number): void {
-    const control = cpu.readOnce32(this.control);
+  /** Drops every translation of one address in the current context, of any size. */
+  invalidate(cpu: Cpu, page: number): void {
+    const control = this.contexts.control(cpu);
     for (const level of LEVELS) {
       if (((control >>> (SIZES_SHIFT + level - 1)) & 1) === 0) continue;
-      const page = Math.floor(gfn / PAGES_PER_LEAF[level]);
-      this.arrays[level - 1]!.invalidate(cpu, page, control & GENERATION_MASK);
+      const number = Math.floor(page / PAGES_PER_LEAF[level]);
+      this.arrays[level - 1]!.invalidate(cpu, number, control & GENERATION_MASK);
     }
   }
 
-  /** Drops every translation. */
-  flush(cpu: Cpu): void {
-    const generation = cpu.readOnce32(this.control) & GENERATION_MASK;
-    // Before a generation comes back, entries that still carry it must go.
-    if (generation === GENERATION_MASK) this.reset(cpu);
-    else cpu.writeOnce32(this.control, generation + 1);
+  /**
+   * Drops every translation of the page that the guest maps at an address. That page may be larger than its entries (Intel
+   * SDM vol. 3, "Details of TLB use"): once a context has such fragments, all of it goes, which a processor may do.
+   */
+  invalidateGuestPage(cpu: Cpu, page: number): void {
+    if ((this.contexts.control(cpu) & FRAGMENTED) !== 0) this.contexts.dropCurrent(cpu);
+    else this.invalidate(cpu, page);
   }
 
-  private lookupLarger(cpu: Cpu, level: 2 | 3, gfn: number, generation: number, permission: number): number {
+  private lookupLarger(cpu: Cpu, level: 2 | 3, page: number, generation: number, permission: number): number {
     const pages = PAGES_PER_LEAF[level];
-    const page = Math.floor(gfn / pages);
-    const pfn = this.arrays[level - 1]!.probe(cpu, page, generation, permission);
-    return pfn === TLB_MISS ? TLB_MISS : pfn + (gfn - page * pages);
+    const number = Math.floor(page / pages);
+    const pfn = this.arrays[level - 1]!.probe(cpu, number, generation, permission);
+    return pfn === TLB_MISS ? TLB_MISS : pfn + (page - number * pages);
   }
 }

@@ -92,7 +92,7 @@ export class GuestMode {
     const forMmu = (requests & ~REQUEST_TLB_FLUSH) >>> 0;
     if (forMmu !== 0) this.mmu.handleRequests(cpu, forMmu);
     if ((requests & REQUEST_TLB_FLUSH) === 0) return;
-    this.tlb.flush(cpu);
+    this.tlb.contexts.dropAll(cpu);
     addStatistic(cpu, this.statistics, STATISTIC_FLUSHES_SERVED);
   }
 
@@ -101,6 +101,6 @@ export class GuestMode {
     if (this.mmu.rootHpa(cpu) !== NULL_ADDRESS) return;
     this.mmu.load(cpu);
     if (this.mmu.rootHpa(cpu) === NULL_ADDRESS) throw new RootNotLoadedError(this.member);
-    this.tlb.flush(cpu);
+    this.tlb.contexts.dropAll(cpu);
   }
 }

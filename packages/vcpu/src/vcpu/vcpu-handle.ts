@@ -3,6 +3,7 @@ import type { CompletePagingMode, PagingMode } from "../format/paging-mode.js";
 import type { GuestAccessRecorder } from "../recorder/guest-access-recorder.js";
 import type { GuestWriteRecorder } from "../recorder/guest-write-recorder.js";
 import type { TlbGeometry } from "../tlb/tlb-geometry.js";
+import type { GuestPagingIntercepts } from "./guest-paging-intercepts.js";
 import type { VcpuMmu } from "./vcpu-mmu.js";
 
 /** What a vCPU is made of. */
@@ -27,6 +28,8 @@ export interface VcpuHandle {
 /** The objects a vCPU works with in one thread. */
 export interface VcpuCollaborators {
   readonly mmu: VcpuMmu;
+  /** Told of what the guest does to its paging, over shadow tables. @default noIntercepts */
+  readonly intercepts?: GuestPagingIntercepts;
   /** @default noWriteRecorder */
   readonly writeRecorder?: GuestWriteRecorder;
   /** @default noAccessRecorder */

@@ -3,10 +3,10 @@ import type { FaultErrno } from "../fault/fault-errno.js";
 
 /**
  * What `VcpuMmu.handlePageFault` says: `retry` re-enters the guest, which faults again if it must (`RET_PF_RETRY`,
- * `FIXED`, `SPURIOUS`); `emulate` ends the access (`RET_PF_EMULATE`); an errno ends it with a failure (exit to user
- * space).
+ * `FIXED`, `SPURIOUS`); `emulate` ends the access (`RET_PF_EMULATE`); `inject` ends it with a page fault of the guest, which
+ * the MMU has queued with `injectPageFault`; an errno ends it with a failure (exit to user space).
  */
-export type PageFaultResult = "retry" | "emulate" | { readonly errno: FaultErrno };
+export type PageFaultResult = "retry" | "emulate" | "inject" | { readonly errno: FaultErrno };
 
 /** What the hardware needs of whoever owns its page tables: one object per vCPU, called on the vCPU's thread only. */
 export interface VcpuMmu {
@@ -20,10 +20,11 @@ export interface VcpuMmu {
   /**
    * `kvm_mmu_page_fault`. The vCPU is outside the guest.
    *
-   * @param gpa guest-physical address of the access, in bytes
-   * @param errorCode in PFERR form, `GUEST_FINAL` included
+   * @param address in bytes: over EPT and NPT guest-physical, of the access or of an entry of the guest's own page tables;
+   *   over shadow tables guest-linear, of the access
+   * @param errorCode in PFERR form; over EPT and NPT with `GUEST_FINAL` or `GUEST_PAGE`
    */
-  handlePageFault(cpu: Cpu, gpa: number, errorCode: bigint): PageFaultResult;
+  handlePageFault(cpu: Cpu, address: number, errorCode: bigint): PageFaultResult;
   /**
    * The requests taken on the way into the guest, without `REQUEST_TLB_FLUSH`, which the vCPU serves by itself
    * afterwards. Called only with at least one bit set.

@@ -10,17 +10,20 @@ import {
 } from "../../src/index.js";
 
 /** Non-leaf and leaf bits that allow everything, per format; A and D clear. */
-export const TABLE_BITS = { ept: 0x7n, npt: 0x7n };
-export const LEAF_BITS = { ept: 0x37n, npt: 0x7n };
-export const ACCESSED = { ept: 0x100n, npt: 0x20n };
-export const DIRTY = { ept: 0x200n, npt: 0x40n };
+export const TABLE_BITS = { ept: 0x7n, npt: 0x7n, shadow: 0x7n };
+export const LEAF_BITS = { ept: 0x37n, npt: 0x7n, shadow: 0x7n };
+export const ACCESSED = { ept: 0x100n, npt: 0x20n, shadow: 0x20n };
+export const DIRTY = { ept: 0x200n, npt: 0x40n, shadow: 0x40n };
+/** All that a PDPTE of PAE paging may have besides its address. */
+const PDPTE_BITS = 0x1n;
 const PAGE_SIZE = 0x80n;
 const ADDRESS = 0xffffffffff000n;
 
 export type Format = "ept" | "npt";
+export type TableFormat = Format | "shadow";
 
 /** Page tables filled by hand, and an MMU that answers from a script. */
-export class Rig implements VcpuMmu {
+export class Rig<F extends TableFormat = Format> implements VcpuMmu {
   readonly machine: ThreadMachine = ThreadMachine.create({ arenaBytes: 32 << 20 });
   readonly cpu: ThreadCpu = this.machine.attach();
   readonly flushDomain = {
@@ -37,8 +40,8 @@ export class Rig implements VcpuMmu {
   onRequests: () => void = () => {};
 
   constructor(
-    readonly format: Format,
-    readonly rootLevel: 4 | 5 = 4,
+    readonly format: F,
+    readonly rootLevel: 3 | 4 | 5 = 4,
   ) {
     this.tableBits = TABLE_BITS[format];
     this.root = this.newTable();
@@ -46,7 +49,8 @@ export class Rig implements VcpuMmu {
 
   vcpu(init: Partial<VcpuInit> = {}, collaborators: Partial<VcpuCollaborators> = {}): Vcpu {
     const { flushDomain, format, rootLevel } = this;
-    const whole: VcpuInit = { flushDomain, pageFormat: format, adEnabled: true, rootLevel, ...init };
+    const levels = rootLevel === 5 ? 5 : 4;
+    const whole: VcpuInit = { flushDomain, pageFormat: format, adEnabled: true, rootLevel: levels, ...init };
     return createVcpu(this.cpu, this.machine, whole, { mmu: this, ...collaborators });
   }
 
@@ -62,7 +66,8 @@ export class Rig implements VcpuMmu {
       const address = (table + index * 8) as Address;
       if (above === level) return address;
       const present = (this.cpu.readOnce(address) & 7n) !== 0n;
-      if (!present) this.cpu.writeOnce(address, BigInt(this.newTable()) | this.tableBits);
+      const bits = this.rootLevel === 3 && above === 3 ? PDPTE_BITS : this.tableBits;
+      if (!present) this.cpu.writeOnce(address, BigInt(this.newTable()) | bits);
       table = Number(this.cpu.readOnce(address) & ADDRESS) as Address;
     }
   }

@@ -1,0 +1,20 @@
+/** What decides how a guest's own page tables are read (`struct kvm_mmu_role_regs`, and CR3). */
+export interface GuestPagingRegisters {
+  /** CR0.PG: paging is on. */
+  readonly cr0Pg: boolean;
+  /** CR0.WP: supervisor writes respect W. */
+  readonly cr0Wp: boolean;
+  /** CR3 in bytes with its flag bits, an integer in [0, 2^52). */
+  readonly cr3: number;
+  readonly cr4Pae: boolean;
+  readonly cr4Pse: boolean;
+  readonly cr4Smep: boolean;
+  readonly cr4Smap: boolean;
+  /** CR4.PKE. PKRU is 0 in this house, so a key denies nothing. */
+  readonly cr4Pke: boolean;
+  readonly cr4La57: boolean;
+  /** EFER.NX. */
+  readonly eferNx: boolean;
+  /** EFER.LMA: long mode is active. */
+  readonly eferLma: boolean;
+}
