@@ -2,6 +2,10 @@ export { kvmMayHaveShadowMmuSptes } from "./aging/kvm-may-have-shadow-mmu-sptes.
 export { kvmRmapAgeGfnRange } from "./aging/kvm-rmap-age-gfn-range.js";
 export { kvmRmapAgeGfnRangeLocked } from "./aging/kvm-rmap-age-gfn-range-locked.js";
 export { kvmShadowAgeGfn, kvmShadowTestAgeGfn } from "./aging/kvm-shadow-age-gfn.js";
+export { checkShadowPageInvariants } from "./check/check-shadow-page-invariants.js";
+export { checkShadowSpteInvariants } from "./check/check-shadow-spte-invariants.js";
+export { syncedGuestTables } from "./check/synced-guest-tables.js";
+export { attachShadowMmu, createShadowMmu, destroyShadowMmu } from "./create-shadow-mmu.js";
 export { kvmMmuSlotGfnWriteProtect } from "./dirty/kvm-mmu-slot-gfn-write-protect.js";
 export {
   kvmShadowMmuEnableLogDirtyPtMasked,
@@ -19,6 +23,7 @@ export { kvmMmuInvlpg } from "./guest-walk/kvm-mmu-invlpg.js";
 export { kvmMmuTrackWrite } from "./guest-write/kvm-mmu-track-write.js";
 export { kvmMmuUnprotectGfn, kvmMmuUnprotectGfnAndRetry } from "./guest-write/kvm-mmu-unprotect-gfn.js";
 export { kvmWriteGuestPte } from "./guest-write/kvm-write-guest-pte.js";
+export { kvmShadowRecoverNxHugePages } from "./huge/kvm-recover-nx-huge-pages.js";
 export { kvmShadowMmuRecoverHugePages } from "./huge/kvm-shadow-mmu-recover-huge-pages.js";
 export { kvmShadowMmuTrySplitHugePages } from "./huge/kvm-shadow-mmu-try-split-huge-pages.js";
 export { MMU_UNSYNC_PAGES_LOCK_CLASS } from "./mmu-unsync-pages-lock.js";
@@ -30,8 +35,6 @@ export { kvmMmuLoad } from "./root/kvm-mmu-load.js";
 export { kvmMmuNewPgd } from "./root/kvm-mmu-new-pgd.js";
 export { kvmMmuUnload } from "./root/kvm-mmu-unload.js";
 export {
-  attachShadowMmu,
-  createShadowMmu,
   ShadowMmu,
   type ShadowMmuComponents,
   type ShadowMmuHandle,

@@ -1,5 +1,4 @@
 import { mergedVolatileRule, type VolatileRule } from "@kvm-age/spte";
-import { linux73ShadowRules, type ShadowRules } from "./rules/shadow-rules.js";
 
 /**
  * How rmaps are aged:
@@ -10,8 +9,6 @@ export type ShadowAgingMode = "lockless" | "mmu-lock-write";
 
 /** The few strategies of a shadow MMU, as data. */
 export interface ShadowMmuOptions {
-  /** What the structure does differently in different kernels; belongs to the rule set of the format. */
-  readonly rules: ShadowRules;
   readonly aging: ShadowAgingMode;
   /** When a present leaf may change under a holder of `mmu_lock`. */
   readonly volatileRule: VolatileRule;
@@ -29,7 +26,6 @@ export interface ShadowMmuOptions {
 
 /** What 6.15 and 7.3 do on a host without the NX mitigation. */
 export const defaultShadowMmuOptions: ShadowMmuOptions = Object.freeze({
-  rules: linux73ShadowRules,
   aging: "lockless",
   volatileRule: mergedVolatileRule,
   nxHugePages: false,

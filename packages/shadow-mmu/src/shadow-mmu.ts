@@ -12,16 +12,13 @@ import {
 } from "@kvm-age/machine";
 import type { Memslots, PrimaryMmu } from "@kvm-age/memslot";
 import { type FaultingMmu, MMU_STATISTICS_BYTES, MmuStatistics } from "@kvm-age/page-fault";
-import { attachKvmRmaps, createKvmRmaps, type KvmRmaps, type KvmRmapsHandle } from "@kvm-age/rmap";
+import { attachKvmRmaps, type KvmRmaps, type KvmRmapsHandle } from "@kvm-age/rmap";
 import type { Gfn, SpteFormat } from "@kvm-age/spte";
-import { ShadowMmuConfigError } from "./errors.js";
 import type { FastPageLookup } from "./fast-page-lookup.js";
 import { type GfnWriteProtector, noOtherMmu } from "./gfn-write-protector.js";
-import { kvmMmuAllocPageHash } from "./hash/page-hash.js";
 import { SPLIT_CACHES_BYTES, SplitCaches } from "./huge/split-caches.js";
 import { MMU_UNSYNC_PAGES_LOCK_CLASS } from "./mmu-unsync-pages-lock.js";
 import {
-  KVM_MMU_PAGE_BYTES,
   linkNextWord,
   linkPreviousWord,
   possibleNxNextWord,
@@ -82,10 +79,8 @@ const POSSIBLE_NX_LAST = 36;
 const UNSYNC_PAGES_LOCK = 40;
 const STATISTICS = UNSYNC_PAGES_LOCK + SPINLOCK_BYTES;
 const SPLIT_CACHES = Math.ceil((STATISTICS + MMU_STATISTICS_BYTES) / 8) * 8;
-const SHADOW_MMU_BYTES = SPLIT_CACHES + SPLIT_CACHES_BYTES;
-
-/** Least quota of shadow pages (`KVM_MIN_ALLOC_MMU_PAGES`), until the slots' owner sets another. */
-const KVM_MIN_ALLOC_MMU_PAGES = 64;
+/** Bytes of the per-VM state; all zero is one without pages, quota and dummy root. */
+export const SHADOW_MMU_BYTES: number = SPLIT_CACHES + SPLIT_CACHES_BYTES;
 
 /**
  * The shadow MMU of one VM: addresses of its state in the arena, its format and its strategies. Operations are functions over
@@ -212,47 +207,13 @@ export class ShadowMmu implements FaultingMmu {
     return offset(this.address, POSSIBLE_NX_COUNT);
   }
 
+  /** u32: the frame of zeroes; constant. */
+  get zeroPageWord(): Address {
+    return offset(this.address, ZERO_PAGE);
+  }
+
   /** Frame of zeroes: root of a context whose guest root lies in no slot (`kvm_mmu_get_dummy_root`). Never written. */
   zeroPage(cpu: Cpu): Address {
-    return cpu.readOnce32(offset(this.address, ZERO_PAGE)) as Address;
+    return cpu.readOnce32(this.zeroPageWord) as Address;
   }
-}
-
-/**
- * `kvm_mmu_init_vm`: makes the state of a shadow MMU without pages.
- *
- * @throws ShadowMmuConfigError for a value out of range.
- */
-export function createShadowMmu(
-  cpu: Cpu,
-  machine: ShadowMmuMachine,
-  components: ShadowMmuComponents,
-  init: ShadowMmuInit,
-): ShadowMmu {
-  const hostLevel = init.hostLevel ?? 4;
-  if (hostLevel !== 4 && hostLevel !== 5) throw new ShadowMmuConfigError("hostLevel", hostLevel, "4 or 5");
-  const ratio = init.options?.nxHugePagesRecoveryRatio ?? 0;
-  if (!Number.isInteger(ratio) || ratio < 0) {
-    throw new ShadowMmuConfigError("nxHugePagesRecoveryRatio", ratio, "an integer from 0");
-  }
-  const address = machine.frames.allocateSpan(cpu, SHADOW_MMU_BYTES);
-  const headers = machine.createSlab(cpu, "kvm_mmu_page (shadow)", KVM_MMU_PAGE_BYTES);
-  const rmaps = createKvmRmaps(cpu, machine, { mmuLock: components.memslots.locks.mmuLock });
-  cpu.writeOnce32(offset(address, ZERO_PAGE), machine.frames.allocateFrame(cpu));
-  cpu.writeOnce32(offset(address, N_MAX_MMU_PAGES), KVM_MIN_ALLOC_MMU_PAGES);
-  const full = { format: init.format, hostLevel, options: { ...init.options } };
-  const handle = { address, headers: headers.handle, rmaps: rmaps.handle, init: full };
-  const mmu = new ShadowMmu(machine, handle, components);
-  const waitsForRoot = mmu.options.rules.pageHash === "with-first-shadow-root";
-  if (!components.memslots.options.tdpMmuEnabled || !waitsForRoot) kvmMmuAllocPageHash(mmu, cpu);
-  return mmu;
-}
-
-/** Another thread's view of a shadow MMU. */
-export function attachShadowMmu(
-  machine: ShadowMmuMachine,
-  handle: ShadowMmuHandle,
-  components: ShadowMmuComponents,
-): ShadowMmu {
-  return new ShadowMmu(machine, handle, components);
 }

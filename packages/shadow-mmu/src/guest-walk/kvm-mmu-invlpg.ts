@@ -11,7 +11,7 @@ import { syncSpte } from "../unsync/sync-spte.js";
 import { KVM_MMU_NUM_PREV_ROOTS, type KvmMmu, MmuKind } from "../vcpu/kvm-mmu.js";
 import type { ShadowMmuVcpu } from "../vcpu/shadow-mmu-vcpu.js";
 import { ShadowWalkIterator } from "../walk/shadow-walk-iterator.js";
-import { mmuPageZapPte } from "../zap/mmu-page-zap-pte.js";
+import { mmuPageZapPte } from "../zap/kvm-mmu-prepare-zap-page.js";
 
 /** `kvm_sync_spte` and what follows from its answer, at one entry of an unsync page. */
 function syncEntry(

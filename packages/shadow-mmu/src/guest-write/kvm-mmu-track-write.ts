@@ -4,9 +4,8 @@ import { forEachGfnValidSpWithGptes } from "../hash/for-each-gfn-valid-sp-with-g
 import { type KvmMmuPage, spSptep } from "../page/kvm-mmu-page.js";
 import type { ShadowMmu } from "../shadow-mmu.js";
 import { InvalidList } from "../zap/invalid-list.js";
-import { kvmMmuPrepareZapPage } from "../zap/kvm-mmu-prepare-zap-page.js";
+import { kvmMmuPrepareZapPage, mmuPageZapPte } from "../zap/kvm-mmu-prepare-zap-page.js";
 import { kvmMmuRemoteFlushOrZap } from "../zap/kvm-mmu-remote-flush-or-zap.js";
-import { mmuPageZapPte } from "../zap/mmu-page-zap-pte.js";
 import { detectWriteFlooding, detectWriteMisaligned } from "./detect-write.js";
 
 const PAGE_BYTES = 4096;
@@ -22,7 +21,7 @@ function zapWrittenSpte(
 ): boolean {
   const sptep = spSptep(cpu, sp, Math.floor((gpa % PAGE_BYTES) / GPTE_BYTES));
   const spte = cpu.readOnce(sptep) as Spte;
-  const nested = mmu.options.rules.trackWriteZapsNestedChildren ? invalidList : null;
+  const nested = mmu.format.rules.trackWriteZapsNestedChildren ? invalidList : null;
   mmuPageZapPte(mmu, cpu, sp, sptep, nested);
   return isShadowPresentPte(spte);
 }

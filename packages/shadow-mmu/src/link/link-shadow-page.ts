@@ -9,7 +9,7 @@ import { mmuSpteSet } from "../spte/mmu-spte-set.js";
 import { markUnsync } from "../unsync/mark-unsync.js";
 import { InvalidList } from "../zap/invalid-list.js";
 import { kvmMmuCommitZapPage } from "../zap/kvm-mmu-commit-zap-page.js";
-import { mmuPageZapPte } from "../zap/mmu-page-zap-pte.js";
+import { mmuPageZapPte } from "../zap/kvm-mmu-prepare-zap-page.js";
 import { mmuPageAddParentPte } from "./parent-ptes.js";
 
 /**

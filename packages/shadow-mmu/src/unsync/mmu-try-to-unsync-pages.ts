@@ -93,7 +93,7 @@ export function mmuTryToUnsyncPages(
 ): number {
   cpu.lockdep.assertHeld(mmu.mmuLock, "any");
   if (kvmGfnIsWriteTracked(mmu.memslots, cpu, slot, gfn)) return -EPERM;
-  if (mmu.options.rules.unsyncTrustsLpageInfo && lpageAllowedEverywhere(mmu, cpu, slot, gfn)) return 0;
+  if (mmu.format.rules.unsyncTrustsLpageInfo && lpageAllowedEverywhere(mmu, cpu, slot, gfn)) return 0;
   const { errno, firstSynced } = unsyncVerdict(mmu, cpu, gfn, synchronizing, prefetch);
   if (errno !== 0) return errno;
   if (firstSynced !== NO_PAGE) unsyncPages(mmu, cpu, gfn, firstSynced);

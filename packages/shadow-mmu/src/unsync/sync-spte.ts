@@ -52,7 +52,10 @@ function syncMmioSpte(
 ): void {
   const { format } = mmu;
   const spte = cpu.readOnce(sptep) as Spte;
-  if (getMmioSpteGfn(format, spte) !== gfn) return mmuSpteClearNoTrack(mmu, cpu, sptep);
+  if (getMmioSpteGfn(format, spte) !== gfn) {
+    mmuSpteClearNoTrack(mmu, cpu, sptep);
+    return;
+  }
   const marked = makeNoSlotSpte(mmu, cpu, kvmMmuRoleAsId(spRole(cpu, sp)), gfn, access);
   mmuSpteSet(mmu, cpu, sptep, marked);
   if (cpu.tracing) traceMarkMmioSpte(cpu, sptep, gfn, marked);

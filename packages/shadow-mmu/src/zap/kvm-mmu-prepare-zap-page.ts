@@ -1,4 +1,4 @@
-import { type Cpu, offset, requestAllMembers } from "@kvm-age/machine";
+import { type Address, type Cpu, offset, requestAllMembers } from "@kvm-age/machine";
 import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "@kvm-age/page-fault";
 import { roleInvalid, withRoleInvalid } from "@kvm-age/spte";
 import { unaccountShadowed } from "../hash/account-shadowed.js";
@@ -7,6 +7,7 @@ import { kvmMmuUnlinkParents } from "../link/drop-parent-pte.js";
 import { isObsoleteSp } from "../page/is-obsolete-sp.js";
 import {
   type KvmMmuPage,
+  NO_PAGE,
   nxHugePageDisallowedWord,
   roleWord,
   rootCountWord,
@@ -21,7 +22,7 @@ import { traceKvmMmuPrepareZapPage } from "../trace/trace-kvm-mmu-page.js";
 import { kvmUnlinkUnsyncPage } from "../unsync/kvm-unlink-unsync-page.js";
 import { mmuUnsyncWalk } from "../unsync/mmu-unsync-walk.js";
 import type { InvalidList } from "./invalid-list.js";
-import { mmuPageZapPte } from "./mmu-page-zap-pte.js";
+import { mmuPageEmptyPte } from "./mmu-page-empty-pte.js";
 
 /** What came of preparing one page. */
 export interface ZapOutcome {
@@ -44,6 +45,24 @@ function mmuZapUnsyncChildren(mmu: ShadowMmu, cpu: Cpu, parent: KvmMmuPage, list
     pages = mmuUnsyncWalk(mmu, cpu, parent);
   }
   return zapped;
+}
+
+/**
+ * `mmu_page_zap_pte`: empties the entry at `sptep` of page `sp`. A nested table that nothing points to any more goes with it, as it will
+ * hardly be used again. Held: `mmu_lock` for write; the caller flushes.
+ *
+ * @param list where such a table goes; null keeps it
+ * @returns how many pages were put on the list
+ */
+export function mmuPageZapPte(
+  mmu: ShadowMmu,
+  cpu: Cpu,
+  sp: KvmMmuPage,
+  sptep: Address,
+  list: InvalidList | null,
+): number {
+  const orphan = mmuPageEmptyPte(mmu, cpu, sp, sptep);
+  return orphan === NO_PAGE || list === null ? 0 : prepareZapPage(mmu, cpu, orphan, list).nrZapped;
 }
 
 /** `kvm_mmu_page_unlink_children`: empties the table; returns how many pages were zapped with it. */

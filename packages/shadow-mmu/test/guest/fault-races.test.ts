@@ -1,16 +1,12 @@
-import { type Address, ForwardingCpu, type RwLock } from "@kvm-age/machine";
-import {
-  type Hva,
-  kvmMmuInvalidateEnd,
-  kvmMmuInvalidateRangeAdd,
-  kvmMmuInvalidateStart,
-} from "@kvm-age/memslot";
+import { type Address, ForwardingCpu, memberRequestsWord, type RwLock } from "@kvm-age/machine";
+import { kvmMmuInvalidateEnd, kvmMmuInvalidateRangeAdd, kvmMmuInvalidateStart } from "@kvm-age/memslot";
 import { RetPf } from "@kvm-age/page-fault";
 import { type Gfn, isShadowPresentPte, linux73, linux615, spteToPfn } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
+import { kvmMmuUnprotectGfn } from "../../src/guest-write/kvm-mmu-unprotect-gfn.js";
 import { kvmWriteGuestPte } from "../../src/guest-write/kvm-write-guest-pte.js";
+import { handleShadowMmuRequests } from "../../src/root/handle-shadow-mmu-requests.js";
 import { ShadowGuest } from "../kit/shadow-guest.js";
-import { HOST_BASE } from "./kit/byte-host.js";
 import { violations } from "./kit/check.js";
 import { A, D, GuestTables, P, U, W } from "./kit/guest-tables.js";
 import { longMode } from "./kit/registers.js";
@@ -132,14 +128,21 @@ describe("an emulated write and a fault that shadows the table at the same time"
   });
 });
 
-describe("slots and host pages change between the lookup and the lock", () => {
-  it("deleting a slot makes the root obsolete: again, under a new root", () => {
-    const { guest, cpu, fault } = guestWithPage();
-    const other = (HOST_BASE + 0x9000 * 4096) as Hva;
-    guest.setRegion(1, 0x9000, 1, other, 0);
-    cpu.beforeWriteLock = () => guest.setRegion(1, 0x9000, 0, other, 0);
+describe("roots and host pages change between the lookup and the lock", () => {
+  it("the root is given up: again, under a new root", () => {
+    const { guest, tables, cpu, fault } = guestWithPage();
+    const { mmu, vcpu } = guest;
+    cpu.beforeWriteLock = () => {
+      guest.inSrcu(() => kvmMmuUnprotectGfn(mmu, guest.cpu, tables.rootGfn as Gfn));
+    };
     expect(fault().ret).toBe(RetPf.retry);
     expect(guest.host.released).toEqual({ unused: 1, clean: 0, dirty: 0 });
+    // Nothing can be mapped until the vCPU has served the request.
+    expect(fault().ret).toBe(RetPf.retry);
+    const requests = guest.cpu.xchg32(memberRequestsWord(guest.flushDomain, vcpu.id), 0, "full");
+    guest.inSrcu(() => handleShadowMmuRequests(mmu, guest.cpu, vcpu, requests));
+    guest.reload();
+    expect(fault().ret).toBe(RetPf.fixed);
     expect(violations(guest)).toEqual([]);
   });
 

@@ -21,6 +21,7 @@ import {
 import type { MmuStatisticName } from "@kvm-age/page-fault";
 import { createSpteFormat, type Gfn, linux73, type RuleSet, type SpteFormat } from "@kvm-age/spte";
 import { kvmShadowAgeGfn, kvmShadowTestAgeGfn } from "../../src/aging/kvm-shadow-age-gfn.js";
+import { createShadowMmu } from "../../src/create-shadow-mmu.js";
 import {
   kvmShadowMmuEnableLogDirtyPtMasked,
   kvmShadowMmuSlotDisableDirtyLogging,
@@ -33,8 +34,7 @@ import type { KvmMmuPage } from "../../src/page/kvm-mmu-page.js";
 import type { GuestPagingRegisters } from "../../src/role/guest-paging-registers.js";
 import { kvmMmuLoad } from "../../src/root/kvm-mmu-load.js";
 import { rootSp } from "../../src/root/root-sp.js";
-import { linux73ShadowRules, linux615ShadowRules } from "../../src/rules/shadow-rules.js";
-import { createShadowMmu, type ShadowMmu } from "../../src/shadow-mmu.js";
+import type { ShadowMmu } from "../../src/shadow-mmu.js";
 import type { ShadowMmuOptions } from "../../src/shadow-mmu-options.js";
 import { kvmInitMmu } from "../../src/vcpu/kvm-init-mmu.js";
 import { createShadowMmuVcpu, type ShadowMmuVcpu } from "../../src/vcpu/shadow-mmu-vcpu.js";
@@ -102,11 +102,10 @@ export class ShadowGuest {
     this.host = new ByteHost(cpu, machine, init.backedPages ?? 256);
     this.host.level = init.hugeLevel ?? 1;
     this.otherMmu = init.otherMmu ?? { writeProtectGfn: () => false };
-    const rules = ruleSet.role.cr4Smep === null ? linux615ShadowRules : linux73ShadowRules;
     this.mmu = createShadowMmu(cpu, machine, this, {
       format: this.format,
       hostLevel: init.hostLevel ?? 4,
-      options: { rules, ...init.options },
+      options: init.options ?? {},
     });
     this.arch = archOf(this.mmu);
     this.vcpu = this.addVcpu();

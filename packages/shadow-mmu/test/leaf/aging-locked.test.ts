@@ -1,5 +1,5 @@
-import { type LockdepCpu, LockAssertionError } from "@kvm-age/machine";
-import { baseVolatileRule, mergedVolatileRule, v9VolatileRule, type VolatileRule } from "@kvm-age/spte";
+import { LockAssertionError, type LockdepCpu } from "@kvm-age/machine";
+import { baseVolatileRule, mergedVolatileRule, type VolatileRule, v9VolatileRule } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { kvmShadowAgeGfn, kvmShadowTestAgeGfn } from "../../src/aging/kvm-shadow-age-gfn.js";
 import { ShadowPageCorruptionError } from "../../src/errors.js";
@@ -60,10 +60,13 @@ describe("the step that ages an entry", () => {
     return cpu.writesTo(guest.sptep(3));
   };
 
-  it.each([baseVolatileRule, v9VolatileRule, mergedVolatileRule])("AND with hardware A/D, rule $name", (rule) => {
-    expect(stepFor("7.3 EPT", rule)).toEqual(["and"]);
-    expect(stepFor("7.3 NPT", rule)).toEqual(["and"]);
-  });
+  it.each([baseVolatileRule, v9VolatileRule, mergedVolatileRule])(
+    "AND with hardware A/D, rule $name",
+    (rule) => {
+      expect(stepFor("7.3 EPT", rule)).toEqual(["and"]);
+      expect(stepFor("7.3 NPT", rule)).toEqual(["and"]);
+    },
+  );
 
   it("a plain store without hardware A/D before the merged rule, an exchange after", () => {
     expect(stepFor("7.3 EPT without A/D bits", baseVolatileRule)).toEqual(["store"]);

@@ -1,8 +1,10 @@
 import { memberModeWord, OUTSIDE_GUEST_MODE, READING_SHADOW_PAGE_TABLES } from "@kvm-age/machine";
 import { KVM_MEM_LOG_DIRTY_PAGES } from "@kvm-age/memslot";
 import { RetPf } from "@kvm-age/page-fault";
-import { PFERR_FETCH_MASK } from "@kvm-age/spte";
+import { PFERR_FETCH_MASK, PG_LEVEL_4K } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
+import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
+import { kvmZapRmap } from "../../src/zap/kvm-shadow-unmap-gfn-range.js";
 import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { LeafGuest, PRESENT, READ, WRITE } from "./kit/leaf-guest.js";
 import { RecordingCpu } from "./kit/recording-cpu.js";
@@ -106,7 +108,11 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
     const sptep = guest.sptep(PAGE);
     guest.host.onLookup = () => expect(guest.cpu.readOnce(sptep)).toBe(1n << 63n);
     const zapper = guest.attach();
-    const act = (): void => void guest.unmap(PAGE, PAGE + 1, false, zapper);
+    // Without its flush, which would wait for the walk to end.
+    const act = (): void => {
+      const head = gfnToRmap(zapper, guest.slot, guest.gfn(PAGE), PG_LEVEL_4K);
+      guest.underWriteLock(zapper, () => kvmZapRmap(guest.mmu, zapper, head));
+    };
     const cpu = new InterferingCpu(guest.cpu, [{ step: "cmpxchg", address: sptep, act }]);
     expect(guest.faultWithCode(PAGE, PRESENT | WRITE, cpu).ret).toBe(RetPf.fixed);
     expect(cpu.happened).toBe(1);

@@ -10,12 +10,14 @@ import {
 import { KvmPageFault } from "@kvm-age/page-fault";
 import { isFrozenSpte } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
-import { clearSpWriteFloodingCount, shadowPageTableClearFlood } from "../../src/fault/clear-sp-write-flooding-count.js";
+import {
+  clearSpWriteFloodingCount,
+  shadowPageTableClearFlood,
+} from "../../src/fault/clear-sp-write-flooding-count.js";
 import { ShadowLocklessWalk } from "../../src/fault/shadow-lockless-walk.js";
 import { writeFloodingCountWord } from "../../src/page/kvm-mmu-page.js";
 import { sptepToSp } from "../../src/page/sptep-to-sp.js";
 import { kvmMmuUnload } from "../../src/root/kvm-mmu-unload.js";
-import { kvmMmuZapAll } from "../../src/zap/kvm-mmu-zap-all.js";
 import { LeafGuest, READ, SLOT_GFN } from "./kit/leaf-guest.js";
 
 const PAGE = 3;
@@ -89,7 +91,7 @@ describe("a lockless walk", () => {
       expect(walker.cmpxchg(sptep, oldSpte, oldSpte, "full")).toBe(1n << 63n);
       walk.end(walker);
     });
-    guest.inSrcu(zapper, () => kvmMmuZapAll(guest.mmu, zapper));
+    guest.zapAll(zapper);
     expect(zapper.waits).toBe(1);
     expect(() => walker.readOnce(sptep)).toThrow(UseAfterFreeError);
     expect(guest.leaves()).toEqual([0, 0, 0]);
@@ -105,7 +107,7 @@ describe("a lockless walk", () => {
     const zapper = new SteppingFlushCpu(guest.cpu, () => {
       throw new Error("nobody is in a walk");
     });
-    guest.inSrcu(zapper, () => kvmMmuZapAll(guest.mmu, zapper));
+    guest.zapAll(zapper);
     expect(zapper.waits).toBe(0);
   });
 });
@@ -116,9 +118,11 @@ describe("write-flooding counts", () => {
     guest.fault(PAGE, true);
     guest.fault(600, true);
     const counts = (page: number): number[] =>
-      guest.path(page).map(({ sptep }) =>
-        guest.cpu.readOnce32(writeFloodingCountWord(sptepToSp(guest.mmu, guest.cpu, sptep))),
-      );
+      guest
+        .path(page)
+        .map(({ sptep }) =>
+          guest.cpu.readOnce32(writeFloodingCountWord(sptepToSp(guest.mmu, guest.cpu, sptep))),
+        );
     for (const page of [PAGE, 600]) {
       for (const { sptep } of guest.path(page)) {
         guest.cpu.writeOnce32(writeFloodingCountWord(sptepToSp(guest.mmu, guest.cpu, sptep)), 2);

@@ -4,8 +4,8 @@ import {
   mergedVolatileRule,
   SHADOW_NONPRESENT_VALUE,
   type Spte,
-  v9VolatileRule,
   type VolatileRule,
+  v9VolatileRule,
 } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { ShadowPageCorruptionError } from "../../src/errors.js";
@@ -74,8 +74,7 @@ const CASES: readonly VolatileCase[] = [
   {
     name: "access-tracked: a fast fault may restore it",
     value: (reference) => at(reference.aged),
-    expected: (reference, rule) =>
-      !reference.adBits || rule === baseVolatileRule ? "xchg" : "store",
+    expected: (reference, rule) => (!reference.adBits || rule === baseVolatileRule ? "xchg" : "store"),
   },
   {
     name: "read-only for good",

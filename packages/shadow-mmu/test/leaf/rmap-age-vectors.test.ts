@@ -9,11 +9,18 @@ import {
   noSecondaryMmu,
 } from "@kvm-age/memslot";
 import { checkRmapHead, pteListAdd } from "@kvm-age/rmap";
-import { createSpteFormat, type Gfn, linux73, type PgLevel, type RuleSet, type SpteFormat } from "@kvm-age/spte";
+import {
+  createSpteFormat,
+  type Gfn,
+  linux73,
+  type PgLevel,
+  type RuleSet,
+  type SpteFormat,
+} from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { kvmRmapAgeGfnRange } from "../../src/aging/kvm-rmap-age-gfn-range.js";
+import { createShadowMmu } from "../../src/create-shadow-mmu.js";
 import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
-import { createShadowMmu } from "../../src/shadow-mmu.js";
 import { ByteHost, HOST_BASE } from "../guest/kit/byte-host.js";
 
 interface SetUp {
@@ -45,7 +52,9 @@ interface VectorFile {
 
 /** What Linux 7.3.4's own `kvm_rmap_age_gfn_range` did. */
 const recorded: VectorFile = JSON.parse(
-  gunzipSync(readFileSync(new URL("../fixtures/linux-7.3/rmap-age.json.gz", import.meta.url))).toString("utf8"),
+  gunzipSync(readFileSync(new URL("../fixtures/linux-7.3/rmap-age.json.gz", import.meta.url))).toString(
+    "utf8",
+  ),
 );
 
 function formatOf(config: string, ruleSet: RuleSet): SpteFormat {

@@ -21,7 +21,7 @@ import {
   kvmMmuPageSetAccess,
   kvmMmuPageSetTranslation,
 } from "../../src/page/translation.js";
-import { mmuPageZapPte } from "../../src/zap/mmu-page-zap-pte.js";
+import { mmuPageZapPte } from "../../src/zap/kvm-mmu-prepare-zap-page.js";
 import { longMode } from "../guest/kit/registers.js";
 import { leafOf, shadowPath } from "../guest/kit/shadow-path.js";
 import { ShadowGuest } from "../kit/shadow-guest.js";

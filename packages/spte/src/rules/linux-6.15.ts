@@ -58,4 +58,8 @@ export const linux615: RuleSet = Object.freeze({
   tdpTeardownOrder: "after-event",
   tdpPrefetchSpurious: "present",
   tdpZapSp: "write-lock",
+
+  shadowPageHash: "with-vm",
+  unsyncTrustsLpageInfo: false,
+  trackWriteZapsNestedChildren: false,
 });

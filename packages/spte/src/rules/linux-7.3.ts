@@ -58,4 +58,8 @@ export const linux73: RuleSet = Object.freeze({
   tdpTeardownOrder: "before-event",
   tdpPrefetchSpurious: "leaf",
   tdpZapSp: "read-lock",
+
+  shadowPageHash: "with-first-shadow-root",
+  unsyncTrustsLpageInfo: true,
+  trackWriteZapsNestedChildren: true,
 });

@@ -107,4 +107,17 @@ export interface RuleSet {
   readonly tdpPrefetchSpurious: "present" | "leaf";
   /** TDP MMU: how one table is removed for NX recovery: a store under write, or a compare-exchange under read. */
   readonly tdpZapSp: "write-lock" | "read-lock";
+
+  /**
+   * Shadow MMU: when the hash of shadow pages of a VM with the TDP MMU is allocated: with the VM, or with its first shadow root. Other VMs
+   * have it from the start.
+   */
+  readonly shadowPageHash: "with-vm" | "with-first-shadow-root";
+  /**
+   * Shadow MMU: whether `mmu_try_to_unsync_pages` takes a gfn that may be mapped by a 2 MiB page for one that nobody shadows, without
+   * looking into the hash.
+   */
+  readonly unsyncTrustsLpageInfo: boolean;
+  /** Shadow MMU: whether an emulated write to a guest table also zaps nested tables that only its entries led to. */
+  readonly trackWriteZapsNestedChildren: boolean;
 }

@@ -9,8 +9,8 @@ import {
   type SecondaryMmu,
 } from "@kvm-age/memslot";
 import { createSpteFormat, type Gfn, linux73, type RuleSet, type SpteFormat } from "@kvm-age/spte";
-import { linux73ShadowRules, linux615ShadowRules } from "../../../src/rules/shadow-rules.js";
-import { createShadowMmu, type ShadowMmu } from "../../../src/shadow-mmu.js";
+import { createShadowMmu } from "../../../src/create-shadow-mmu.js";
+import type { ShadowMmu } from "../../../src/shadow-mmu.js";
 import type { ShadowMmuOptions } from "../../../src/shadow-mmu-options.js";
 import { createShadowMmuVcpu, type ShadowMmuVcpu } from "../../../src/vcpu/shadow-mmu-vcpu.js";
 import { ByteHost, HOST_BASE } from "./byte-host.js";
@@ -65,11 +65,10 @@ export class GuestRig {
     });
     this.flushDomain = { address: machine.frames.allocateSpan(cpu, flushDomainBytes(2)), maxMembers: 2 };
     this.host = new ByteHost(cpu, machine, BACKED_PAGES);
-    const rules = ruleSet.role.cr4Smep === null ? linux615ShadowRules : linux73ShadowRules;
     this.mmu = createShadowMmu(cpu, machine, this, {
       format: this.format,
       hostLevel: init.hostLevel ?? 4,
-      options: { rules, ...init.options },
+      options: init.options ?? {},
     });
     this.vcpu = createShadowMmuVcpu(this.mmu, cpu, 0);
     this.setRegion(0, 0, BACKED_PAGES, HOST_BASE, 0, init.arch);

@@ -43,6 +43,6 @@ export function leafOf(
   addr: number,
   vcpu: ShadowMmuVcpu = guest.vcpu,
 ): ShadowStep | null {
-  const step = lastStep(guest, addr, vcpu);
-  return isShadowPresentPte(step.spte) ? step : null;
+  const step = shadowPath(guest, addr, vcpu).at(-1);
+  return step !== undefined && isShadowPresentPte(step.spte) ? step : null;
 }

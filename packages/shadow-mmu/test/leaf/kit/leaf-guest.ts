@@ -31,7 +31,6 @@ import {
   createSpteFormat,
   type Gfn,
   linux73,
-  linux615,
   PFERR_PRESENT_MASK,
   PFERR_WRITE_MASK,
   type RuleSet,
@@ -41,6 +40,7 @@ import {
 import { expect } from "vitest";
 import { kvmShadowAgeGfn, kvmShadowTestAgeGfn } from "../../../src/aging/kvm-shadow-age-gfn.js";
 import { checkShadowSpteInvariants } from "../../../src/check/check-shadow-spte-invariants.js";
+import { createShadowMmu } from "../../../src/create-shadow-mmu.js";
 import {
   kvmShadowMmuEnableLogDirtyPtMasked,
   kvmShadowMmuSlotDisableDirtyLogging,
@@ -49,8 +49,7 @@ import {
 import { kvmShadowMmuPageFault } from "../../../src/fault/kvm-shadow-mmu-page-fault.js";
 import type { ShadowFaultResult } from "../../../src/fault/shadow-fault-result.js";
 import { kvmMmuLoad } from "../../../src/root/kvm-mmu-load.js";
-import { linux73ShadowRules, linux615ShadowRules } from "../../../src/rules/shadow-rules.js";
-import { createShadowMmu, type ShadowMmu } from "../../../src/shadow-mmu.js";
+import type { ShadowMmu } from "../../../src/shadow-mmu.js";
 import type { ShadowMmuOptions } from "../../../src/shadow-mmu-options.js";
 import { kvmInitMmu } from "../../../src/vcpu/kvm-init-mmu.js";
 import { createShadowMmuVcpu, type ShadowMmuVcpu } from "../../../src/vcpu/shadow-mmu-vcpu.js";
@@ -129,10 +128,9 @@ export class LeafGuest {
     cpu.writeOnce32(memberCountWord(this.flushDomain), MEMBERS);
     this.host = new ByteHost(cpu, machine, init.backedPages ?? 0);
     this.host.prefetchable = false;
-    const rules = ruleSet === linux615 ? linux615ShadowRules : linux73ShadowRules;
     this.mmu = createShadowMmu(cpu, machine, this, {
       format: this.format,
-      options: { rules, ...init.options },
+      options: init.options ?? {},
     });
     // Room for every table of a test: the quota follows the slots, and these are small.
     cpu.writeOnce32(this.mmu.nMaxMmuPagesWord, 4096);
@@ -176,6 +174,11 @@ export class LeafGuest {
     const result = body();
     cpu.mutexUnlock(this.memslots.locks.slotsLock);
     return result;
+  }
+
+  /** Zaps every page, as when the VM goes. */
+  zapAll(cpu: Cpu = this.cpu): void {
+    this.inSrcu(cpu, () => this.arch.flushShadowAll(cpu));
   }
 
   /** Creates slot 0, or changes its flags. */
@@ -327,7 +330,11 @@ function archOf(mmu: ShadowMmu): SecondaryMmu {
     ageGfn: (cpu, range) => kvmShadowAgeGfn(mmu, cpu, range),
     testAgeGfn: (cpu, range) => kvmShadowTestAgeGfn(mmu, cpu, range),
     unmapGfnRange: (cpu, range) => kvmShadowUnmapGfnRange(mmu, cpu, range, false),
-    flushShadowAll: (cpu) => kvmMmuZapAll(mmu, cpu),
+    flushShadowAll: (cpu) => {
+      cpu.writeLock(mmu.mmuLock);
+      kvmMmuZapAll(mmu, cpu);
+      cpu.writeUnlock(mmu.mmuLock);
+    },
     flushShadowMemslot: (cpu) => kvmShadowZapAllFast(mmu, cpu),
     memslotsUpdated: () => {},
     changeMmuPages: () => {},
