@@ -18,3 +18,18 @@ export interface GuestPagingRegisters {
   /** EFER.LMA: long mode is active. */
   readonly eferLma: boolean;
 }
+
+/** A guest's kernel in long mode with four levels, write protection and NX, as most are; `cr3` is to be set. */
+export const LONG_MODE: GuestPagingRegisters = {
+  cr0Pg: true,
+  cr0Wp: true,
+  cr3: 0,
+  cr4Pae: true,
+  cr4Pse: false,
+  cr4Smep: false,
+  cr4Smap: false,
+  cr4Pke: false,
+  cr4La57: false,
+  eferNx: true,
+  eferLma: true,
+};
