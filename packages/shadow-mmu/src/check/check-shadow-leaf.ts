@@ -42,8 +42,8 @@ function checkAccessTracking(format: SpteFormat, at: string, spte: Spte): string
 }
 
 /**
- * Checks what can be seen of one present leaf and its table: writability bits, A/D type, alignment, access tracking, and that it
- * gives no access that its recorded translation does not.
+ * Checks what can be seen of one present leaf and its table: writability bits, A/D type, alignment, access tracking, and
+ * that it gives no access that its recorded translation does not.
  *
  * @param at how to name the leaf
  * @returns one sentence for each violation

@@ -11,9 +11,9 @@ import { checkShadowLinks, checkUnsyncPages } from "./check-shadow-links.js";
 import { takeShadowPageCensus } from "./shadow-page-census.js";
 
 /**
- * Checks every invariant of shadow pages that can be seen at rest: nobody else may be running, and no operation under way. The hash, the
- * lists, generations, links in both directions, roles, unsync marks, and the counters against a census. What leaves map is
- * `checkShadowSpteInvariants`'s.
+ * Checks every invariant of shadow pages that can be seen at rest: nobody else may be running, and no operation under way.
+ * The hash, the lists, generations, links in both directions, roles, unsync marks, and the counters against a census. What
+ * leaves map is `checkShadowSpteInvariants`'s.
  *
  * @returns one sentence for each violation; empty if all is well
  */

@@ -121,10 +121,10 @@ function checkPages(mmu: ShadowMmu, cpu: Cpu, census: Census): void {
 }
 
 /**
- * Checks the invariants of leaves and rmaps that can be seen at rest: nobody else may be running. A leaf is in the list of its gfn, level
- * and address space, once, and nothing else is; lists are well formed and unlocked; leaves give no more than was recorded for them;
- * shadowed guest tables that are in sync are not writable; the counters of leaves are right. Reads every entry of every table and every
- * list head of every slot.
+ * Checks the invariants of leaves and rmaps that can be seen at rest: nobody else may be running. A leaf is in the list of
+ * its gfn, level and address space, once, and nothing else is; lists are well formed and unlocked; leaves give no more than
+ * was recorded for them; shadowed guest tables that are in sync are not writable; the counters of leaves are right. Reads
+ * every entry of every table and every list head of every slot.
  *
  * @returns one sentence for each violation; empty if all is well
  */

@@ -11,8 +11,8 @@ export interface SyncedGuestTable {
 }
 
 /**
- * The guest frames that nobody may have write access to, because a shadow page that is in sync stands for what they hold (§16.3). At rest, or
- * under `mmu_lock` held for write. A frame is named once for each such page.
+ * The guest frames that nobody may have write access to, because a shadow page that is in sync stands for what they hold
+ * (§16.3). At rest, or under `mmu_lock` held for write. A frame is named once for each such page.
  */
 export function syncedGuestTables(mmu: ShadowMmu, cpu: Cpu): SyncedGuestTable[] {
   const tables: SyncedGuestTable[] = [];

@@ -26,7 +26,7 @@ import { rmapAdd } from "../leaf-rmap/rmap-add.js";
 import { dropParentPte } from "../link/drop-parent-pte.js";
 import { type KvmMmuPage, spRole, sptepIndex } from "../page/kvm-mmu-page.js";
 import { sptepToSp, spteToChildSp } from "../page/sptep-to-sp.js";
-import { kvmMmuPageSetAccess } from "../page/translation.js";
+import { kvmMmuPageGetGfn, kvmMmuPageSetAccess } from "../page/translation.js";
 import type { ShadowMmu } from "../shadow-mmu.js";
 import { dropSpte } from "../spte/drop-spte.js";
 import { mmuSpteSet } from "../spte/mmu-spte-set.js";
@@ -49,6 +49,7 @@ function removeOther(
   slot: Slot,
   sptep: Address,
   oldSpte: Spte,
+  gfn: Gfn,
   pfn: Pfn,
 ): OldEntry {
   if (!isShadowPresentPte(oldSpte)) return "none";
@@ -57,7 +58,8 @@ function removeOther(
     dropParentPte(mmu, cpu, spteToChildSp(mmu, cpu, oldSpte), sptep);
     return "removed";
   }
-  if (slot !== NULL_SLOT && spteToPfn(mmu.format, oldSpte) === pfn) return "same-page";
+  const samePfn = slot !== NULL_SLOT && spteToPfn(mmu.format, oldSpte) === pfn;
+  if (samePfn && kvmMmuPageGetGfn(mmu, cpu, sp, sptepIndex(sptep)) === gfn) return "same-page";
   if (slot !== NULL_SLOT && roleDirect(role)) {
     throw new ShadowPageCorruptionError("another page without a zap", { sptep, oldSpte, pfn });
   }
@@ -126,8 +128,9 @@ function setLeaf(mmu: ShadowMmu, cpu: Cpu, leaf: NewLeaf, flush: boolean): RetPf
  * `mmu_set_spte`: maps one page at an entry, or caches that there is none. Held: `mmu_lock` for write, after the invalidation check. A
  * flush that is due is done.
  *
- * An entry that is present although there is no slot, or maps another page, is removed first. Writes to guest memory that KVM does not
- * see, by the owner or a device, can lead an entry of a guest's table from a page to where no slot is.
+ * An entry that is present although there is no slot, or maps another page, or another gfn with the same page, is removed first. Writes to
+ * guest memory that KVM does not see, by the owner or a device, or to a table that is unsync, can lead an entry of a guest's table
+ * anywhere. (The kernel keeps an entry whose host page is the same, on the list of the gfn it was made for.)
  *
  * @param slot of `gfn`; `NULL_SLOT` for an access outside every slot
  * @param pteAccess what the guest's own translation allows, in the rule set's access bits
@@ -156,7 +159,7 @@ export function mmuSetSpte(
   if ((fault === null || fault.prefetch) && samePage && spteToPfn(mmu.format, oldSpte) === pfn) {
     return RetPf.spurious;
   }
-  const old = removeOther(mmu, cpu, sp, slot, sptep, oldSpte, pfn);
+  const old = removeOther(mmu, cpu, sp, slot, sptep, oldSpte, gfn, pfn);
   if (slot === NULL_SLOT) {
     const result = markMmioSpte(mmu, cpu, vcpu, sptep, gfn, pteAccess);
     if (old === "removed") flushRemoteTlbsGfn(mmu, cpu, gfn, level);

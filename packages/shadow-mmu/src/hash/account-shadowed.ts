@@ -28,8 +28,9 @@ function addIndirectShadowPages(mmu: ShadowMmu, cpu: Cpu, addend: 1 | -1): void 
 }
 
 /**
- * `account_shadowed`: a page begins to shadow the guest table at its gfn, which is write-protected from now on, as long as the
- * page is not unsync. A table above 4 KiB is tracked and can never be unsync. Held: `mmu_lock` for write, and `slots_lock` or SRCU.
+ * `account_shadowed`: a page begins to shadow the guest table at its gfn, which is write-protected from now on, as long as
+ * the page is not unsync. A table above 4 KiB is tracked and can never be unsync. Held: `mmu_lock` for write, and
+ * `slots_lock` or SRCU.
  *
  * @throws ShadowPageCorruptionError if the gfn is in no slot.
  */
@@ -48,8 +49,8 @@ export function accountShadowed(mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage): void 
 }
 
 /**
- * `unaccount_shadowed`: undoes the counts of `accountShadowed`. Write access is not given back: the next write fault does. Held: the
- * same.
+ * `unaccount_shadowed`: undoes the counts of `accountShadowed`. Write access is not given back: the next write fault does.
+ * Held: the same.
  *
  * @throws ShadowPageCorruptionError if the gfn is in no slot.
  */

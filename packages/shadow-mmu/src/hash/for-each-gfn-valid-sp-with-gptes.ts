@@ -11,9 +11,9 @@ function shadowsGuestTableAt(mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage, gfn: Gfn)
 }
 
 /**
- * The step of `for_each_gfn_valid_sp_with_gptes`: the valid page behind `previous` (the first if `NO_PAGE`) that shadows the guest
- * table at `gfn`, or `NO_PAGE`. The page stood on may be prepared for zapping meanwhile: it stays in the hash until the
- * commit. Held: `mmu_lock` in any mode.
+ * The step of `for_each_gfn_valid_sp_with_gptes`: the valid page behind `previous` (the first if `NO_PAGE`) that shadows
+ * the guest table at `gfn`, or `NO_PAGE`. The page stood on may be prepared for zapping meanwhile: it stays in the hash
+ * until the commit. Held: `mmu_lock` in any mode.
  */
 export function nextGfnValidSpWithGptes(
   mmu: ShadowMmu,
@@ -26,7 +26,10 @@ export function nextGfnValidSpWithGptes(
   return sp;
 }
 
-/** `for_each_gfn_valid_sp_with_gptes`: calls `visit` for every valid page that shadows the guest table at `gfn`. Held: as for the step. */
+/**
+ * `for_each_gfn_valid_sp_with_gptes`: calls `visit` for every valid page that shadows the guest table at `gfn`. Held: as
+ * for the step.
+ */
 export function forEachGfnValidSpWithGptes(
   mmu: ShadowMmu,
   cpu: Cpu,

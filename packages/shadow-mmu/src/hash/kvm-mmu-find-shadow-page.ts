@@ -26,7 +26,10 @@ interface Search {
   collisions: number;
 }
 
-/** The next valid page of the wanted gfn and role, or `NO_PAGE`; what cannot live beside the wanted page is prepared for zapping. */
+/**
+ * The next valid page of the wanted gfn and role, or `NO_PAGE`; what cannot live beside the wanted page is prepared for
+ * zapping.
+ */
 function nextMatch(mmu: ShadowMmu, cpu: Cpu, search: Search, from: KvmMmuPage): KvmMmuPage {
   const { gfn, role, invalidList } = search;
   for (let sp = from; sp !== NO_PAGE; sp = nextHashedSp(cpu, sp)) {
@@ -44,8 +47,8 @@ function nextMatch(mmu: ShadowMmu, cpu: Cpu, search: Search, from: KvmMmuPage): 
 }
 
 /**
- * Makes a matching page fit for use: synchronises it if it is unsync, which leaves it so, and forgets its write flooding. False if
- * the guest's table is no longer what the page shadows; it is prepared for zapping then.
+ * Makes a matching page fit for use: synchronises it if it is unsync, which leaves it so, and forgets its write flooding.
+ * False if the guest's table is no longer what the page shadows; it is prepared for zapping then.
  */
 function prepareMatch(
   mmu: ShadowMmu,
@@ -76,8 +79,8 @@ function recordCollisions(mmu: ShadowMmu, cpu: Cpu, collisions: number): void {
 }
 
 /**
- * `kvm_mmu_find_shadow_page`: the valid page of this gfn and role, ready for use, or `NO_PAGE`, which counts as a cache miss. Held:
- * `mmu_lock` for write.
+ * `kvm_mmu_find_shadow_page`: the valid page of this gfn and role, ready for use, or `NO_PAGE`, which counts as a cache
+ * miss. Held: `mmu_lock` for write.
  *
  * @param vcpu for whom an unsync page is synchronised; null for direct roles, whose pages never are
  * @throws ShadowPageCorruptionError for an unsync page without a vCPU.

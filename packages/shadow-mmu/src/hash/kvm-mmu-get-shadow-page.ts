@@ -65,7 +65,8 @@ function kvmMmuAllocShadowPage(
 }
 
 /**
- * `__kvm_mmu_get_shadow_page`: the valid page of this gfn and role, found or made. Held: `mmu_lock` for write, and SRCU or `slots_lock`.
+ * `__kvm_mmu_get_shadow_page`: the valid page of this gfn and role, found or made. Held: `mmu_lock` for write, and SRCU or
+ * `slots_lock`.
  *
  * @param vcpu for whom an unsync page is synchronised; null for direct roles
  * @throws CacheExhaustedError if the caches were not topped up.

@@ -19,8 +19,8 @@ export function kvmPageTableHashfn(gfn: Gfn): number {
 }
 
 /**
- * `kvm_mmu_alloc_page_hash`: gives the VM its hash of shadow pages, unless it has one. Held: nothing that `slots_arch_lock` may not be
- * taken inside of.
+ * `kvm_mmu_alloc_page_hash`: gives the VM its hash of shadow pages, unless it has one. Held: nothing that `slots_arch_lock`
+ * may not be taken inside of.
  *
  * @throws OutOfMemoryError
  */

@@ -38,8 +38,9 @@ function recoverTables(mmu: ShadowMmu, cpu: Cpu, toZap: number): number {
 }
 
 /**
- * One period of the NX recovery worker for shadow pages (`kvm_recover_nx_huge_pages`): zaps one in `nxHugePagesRecoveryRatio` of the tables that
- * exist only for the mitigation, so that their ranges can be mapped huge again. Takes `kvm->srcu` and `mmu_lock` for write.
+ * One period of the NX recovery worker for shadow pages (`kvm_recover_nx_huge_pages`): zaps one in
+ * `nxHugePagesRecoveryRatio` of the tables that exist only for the mitigation, so that their ranges can be mapped huge
+ * again. Takes `kvm->srcu` and `mmu_lock` for write.
  *
  * @returns how many were zapped
  */

@@ -7,7 +7,10 @@ function addPossible(mmu: ShadowMmu, cpu: Cpu, addend: 1 | -1): void {
   cpu.fetchAdd32(mmu.statistics.word("nx_lpage_splits"), addend, "relaxed");
 }
 
-/** `track_possible_nx_huge_page`: puts a table on the list. One that was linked at another place before may be on it already. */
+/**
+ * `track_possible_nx_huge_page`: puts a table on the list. One that was linked at another place before may be on it
+ * already.
+ */
 function trackPossibleNxHugePage(mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage): void {
   if (mmu.possibleNxHugePages.has(cpu, sp)) return;
   mmu.possibleNxHugePages.addLast(cpu, sp);
@@ -22,7 +25,8 @@ export function untrackPossibleNxHugePage(mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPa
 }
 
 /**
- * `account_nx_huge_page`: the table was linked because the mitigation forbids an executable huge page. Held: `mmu_lock` for write.
+ * `account_nx_huge_page`: the table was linked because the mitigation forbids an executable huge page. Held: `mmu_lock` for
+ * write.
  *
  * @param possible whether nothing else forbids the huge page, so that the table is worth being recovered
  */

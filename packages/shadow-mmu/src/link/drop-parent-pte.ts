@@ -6,8 +6,8 @@ import { mmuSpteClearNoTrack } from "../spte/mmu-spte-clear-no-track.js";
 import { mmuPageRemoveParentPte } from "./parent-ptes.js";
 
 /**
- * `drop_parent_pte`: takes one link to `sp` away: first out of its list, then the entry. Hardware may use the old link until the
- * caller has flushed. Held: `mmu_lock` for write.
+ * `drop_parent_pte`: takes one link to `sp` away: first out of its list, then the entry. Hardware may use the old link
+ * until the caller has flushed. Held: `mmu_lock` for write.
  */
 export function dropParentPte(mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage, parentPte: Address): void {
   mmuPageRemoveParentPte(mmu, cpu, sp, parentPte);

@@ -7,8 +7,8 @@ import type { ShadowMmuVcpu } from "../vcpu/shadow-mmu-vcpu.js";
 import { kvmMmuChildRole } from "./kvm-mmu-child-role.js";
 
 /**
- * `kvm_mmu_get_child_sp`: the page for the entry at `sptep`, in a table above 4 KiB, to point to; null if the entry points to a table
- * already. Held: `mmu_lock` for write, and SRCU.
+ * `kvm_mmu_get_child_sp`: the page for the entry at `sptep`, in a table above 4 KiB, to point to; null if the entry points
+ * to a table already. Held: `mmu_lock` for write, and SRCU.
  *
  * @param gfn of the guest table, or for `direct` the first frame of the range
  * @param access limit of everything below

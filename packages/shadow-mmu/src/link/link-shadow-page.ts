@@ -13,8 +13,8 @@ import { mmuPageZapPte } from "../zap/kvm-mmu-prepare-zap-page.js";
 import { mmuPageAddParentPte } from "./parent-ptes.js";
 
 /**
- * `link_shadow_page`: makes the entry at `sptep` point to `sp`. What it held, a huge page or, after a lost race for the page it
- * shadows, another table, is removed first. Held: `mmu_lock` for write.
+ * `link_shadow_page`: makes the entry at `sptep` point to `sp`. What it held, a huge page or, after a lost race for the
+ * page it shadows, another table, is removed first. Held: `mmu_lock` for write.
  *
  * @param cache stock of rmap descriptors
  * @param flush whether translations through a removed huge page are flushed now; not needed if `sp` maps all of it the same way
@@ -40,7 +40,8 @@ export function linkShadowPage(
   const nonleaf = makeNonleafSpte(mmu.format, BigInt(spSpt(cpu, sp)), roleAdDisabled(spRole(cpu, sp)));
   mmuSpteSet(mmu, cpu, sptep, nonleaf);
   mmuPageAddParentPte(mmu, cpu, cache, sp, sptep);
-  // A page found in the hash is up to date, and yet may be unsync: the new ancestors must know, or the next sync would miss it.
+  // A page found in the hash is up to date, and yet may be unsync: the new ancestors must know, or the next sync would miss
+  // it.
   if (cpu.readOnce32(unsyncWord(sp)) !== 0) markUnsync(mmu, cpu, sptep);
 }
 

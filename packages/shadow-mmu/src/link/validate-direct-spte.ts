@@ -8,9 +8,9 @@ import type { ShadowMmuVcpu } from "../vcpu/shadow-mmu-vcpu.js";
 import { dropParentPte } from "./drop-parent-pte.js";
 
 /**
- * `validate_direct_spte`: below a huge page of the guest, tables are direct, and their access is that of the guest's entry when they were
- * linked. If the guest has changed it since, without a flush that told KVM, the link at `sptep` is dropped, and flushed.
- * Held: `mmu_lock` for write.
+ * `validate_direct_spte`: below a huge page of the guest, tables are direct, and their access is that of the guest's entry
+ * when they were linked. If the guest has changed it since, without a flush that told KVM, the link at `sptep` is dropped,
+ * and flushed. Held: `mmu_lock` for write.
  *
  * @param directAccess what the guest's entry allows now
  */

@@ -7,8 +7,8 @@ export function mmuLockNeedsBreak(mmu: ShadowMmu, cpu: Cpu): boolean {
 }
 
 /**
- * `cond_resched_rwlock_write`: gives `mmu_lock`, held for write, and the processor to whoever waits; whether anybody did. What
- * the caller knew of the pages must be looked at again then.
+ * `cond_resched_rwlock_write`: gives `mmu_lock`, held for write, and the processor to whoever waits; whether anybody did.
+ * What the caller knew of the pages must be looked at again then.
  */
 export function condReschedRwlockWrite(mmu: ShadowMmu, cpu: Cpu): boolean {
   if (!mmuLockNeedsBreak(mmu, cpu)) return false;

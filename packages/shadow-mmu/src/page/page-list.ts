@@ -2,8 +2,8 @@ import { type Address, type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
 import { type KvmMmuPage, NO_PAGE } from "./kvm-mmu-page.js";
 
 /**
- * A doubly linked list of pages through two u32 words of each (`list_head`). Its words are changed under `mmu_lock` held for write.
- * A page on no list has 0 in both words.
+ * A doubly linked list of pages through two u32 words of each (`list_head`). Its words are changed under `mmu_lock` held
+ * for write. A page on no list has 0 in both words.
  */
 export class PageList {
   /**

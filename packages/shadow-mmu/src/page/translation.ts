@@ -16,8 +16,8 @@ function translationWord(cpu: Cpu, sp: KvmMmuPage, index: number): Address {
 }
 
 /**
- * `kvm_mmu_page_get_gfn`: the guest frame that entry `index` (0 … 511) maps: the page's own for passthrough, the recorded one, or the
- * one at its place in a linear range.
+ * `kvm_mmu_page_get_gfn`: the guest frame that entry `index` (0 … 511) maps: the page's own for passthrough, the recorded
+ * one, or the one at its place in a linear range.
  */
 export function kvmMmuPageGetGfn(_mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage, index: number): Gfn {
   const role = spRole(cpu, sp);
@@ -55,7 +55,8 @@ function checkComputedTranslation(
 }
 
 /**
- * `kvm_mmu_page_set_translation`: records what entry `index` maps and with which access of the guest's. Held: `mmu_lock` for write.
+ * `kvm_mmu_page_set_translation`: records what entry `index` maps and with which access of the guest's. Held: `mmu_lock`
+ * for write.
  *
  * @throws ShadowPageCorruptionError if the page records nothing, because both follow from it, and they differ.
  */

@@ -34,7 +34,10 @@ function writePrevious(cpu: Cpu, context: KvmMmu, index: number, root: RootInfo)
   cpu.writeOnce(context.previousRootPgdWord(index), root.pgd);
 }
 
-/** `is_root_usable`: the root is for this guest root and the context's role; a zapped one has another role by its invalid bit. */
+/**
+ * `is_root_usable`: the root is for this guest root and the context's role; a zapped one has another role by its invalid
+ * bit.
+ */
 function isRootUsable(mmu: ShadowMmu, cpu: Cpu, context: KvmMmu, root: RootInfo, pgd: bigint): boolean {
   if (root.hpa === NULL_ADDRESS) return false;
   const role = context.rootRole(cpu);
@@ -91,8 +94,8 @@ function cachedRootFindWithoutCurrent(mmu: ShadowMmu, cpu: Cpu, context: KvmMmu,
 }
 
 /**
- * `fast_pgd_switch`: looks for the root of `pgd` among the context's current and previous ones and makes it current. Roots without a
- * page of their own, which are the dummy and three-level ones, are never remembered. Held: SRCU, not `mmu_lock`.
+ * `fast_pgd_switch`: looks for the root of `pgd` among the context's current and previous ones and makes it current. Roots
+ * without a page of their own, which are the dummy and three-level ones, are never remembered. Held: SRCU, not `mmu_lock`.
  *
  * @returns whether it was found; without, the context has no current root
  */

@@ -70,8 +70,8 @@ function presentRoots(cpu: Cpu, context: KvmMmu, which: number): number {
 }
 
 /**
- * `kvm_mmu_free_roots`: drops roots of a context; pages that nobody has as a root any more stay for others to find, unless they were
- * zapped meanwhile. Held: SRCU; takes `mmu_lock` for write if there is anything to do.
+ * `kvm_mmu_free_roots`: drops roots of a context; pages that nobody has as a root any more stay for others to find, unless
+ * they were zapped meanwhile. Held: SRCU; takes `mmu_lock` for write if there is anything to do.
  *
  * @param which set of `KVM_MMU_ROOT_CURRENT` and `kvmMmuRootPrevious`
  */

@@ -10,8 +10,8 @@ import { mmuAllocShadowRoots } from "./mmu-alloc-shadow-roots.js";
 import { mmuAllocSpecialRoots } from "./mmu-alloc-special-roots.js";
 
 /**
- * `kvm_mmu_reload`: gives the vCPU's current context a root if it has none. The caller flushes the vCPU's TLB before it enters the guest.
- * Held: SRCU; sleeps, and takes `mmu_lock` for write.
+ * `kvm_mmu_reload`: gives the vCPU's current context a root if it has none. The caller flushes the vCPU's TLB before it
+ * enters the guest. Held: SRCU; sleeps, and takes `mmu_lock` for write.
  *
  * @returns false if the quota of shadow pages is used up by roots (`-ENOSPC`): the vCPU cannot run
  * @throws ShadowMmuConfigError for a context that is not set up, or whose roots are the TDP MMU's.

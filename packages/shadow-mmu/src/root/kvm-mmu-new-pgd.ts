@@ -9,9 +9,9 @@ import { fastPgdSwitch } from "./fast-pgd-switch.js";
 import { rootSp } from "./root-sp.js";
 
 /**
- * `kvm_mmu_new_pgd`: the guest root of a context is `newPgd` from now on. A remembered root for it becomes current; otherwise the context
- * has none, and the next entry loads one. A remembered root may be unsync, or zapped with a request that tells so: the
- * caller synchronises and flushes as the guest's instruction demands. Held: SRCU, not `mmu_lock`.
+ * `kvm_mmu_new_pgd`: the guest root of a context is `newPgd` from now on. A remembered root for it becomes current;
+ * otherwise the context has none, and the next entry loads one. A remembered root may be unsync, or zapped with a request
+ * that tells so: the caller synchronises and flushes as the guest's instruction demands. Held: SRCU, not `mmu_lock`.
  *
  * @param newPgd CR3, nCR3 or EPTP in bytes with its flag bits: an integer in [0, 2^53)
  * @returns whether a remembered root was found

@@ -29,7 +29,8 @@ function allocPaeRoot(mmu: ShadowMmu, cpu: Cpu, vcpu: ShadowMmuVcpu, context: Kv
 }
 
 /**
- * `mmu_alloc_direct_roots` without the TDP MMU: a root that maps guest memory linearly. Held: SRCU; takes `mmu_lock` for write.
+ * `mmu_alloc_direct_roots` without the TDP MMU: a root that maps guest memory linearly. Held: SRCU; takes `mmu_lock` for
+ * write.
  *
  * @returns false if the quota of shadow pages is used up by roots (`-ENOSPC`)
  * @throws ShadowMmuConfigError if the VM's direct roots are the TDP MMU's.

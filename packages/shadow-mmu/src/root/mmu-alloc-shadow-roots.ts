@@ -88,9 +88,9 @@ function allocUnderLock(
 }
 
 /**
- * `mmu_alloc_shadow_roots`: a root that shadows the guest's own. The first one of a VM gives its slots what shadow pages need.
- * A guest root outside every slot gets the dummy root, through which every access faults, and which the next fault replaces.
- * Held: SRCU; takes `slots_arch_lock`, then `mmu_lock` for write.
+ * `mmu_alloc_shadow_roots`: a root that shadows the guest's own. The first one of a VM gives its slots what shadow pages
+ * need. A guest root outside every slot gets the dummy root, through which every access faults, and which the next fault
+ * replaces. Held: SRCU; takes `slots_arch_lock`, then `mmu_lock` for write.
  *
  * @returns false if the quota of shadow pages is used up by roots (`-ENOSPC`)
  * @throws MemslotError ENOMEM, or OutOfMemoryError

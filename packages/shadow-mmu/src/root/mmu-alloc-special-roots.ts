@@ -16,9 +16,9 @@ export function usesPaeRoot(cpu: Cpu, context: KvmMmu): boolean {
 }
 
 /**
- * `mmu_alloc_special_roots`, and the part of `__kvm_mmu_create` that belongs to it: gives a context the frames of its root that no shadow page
- * is behind: `pae_root`, and above it one or two levels where hardware has more of them than the guest. They stay with the
- * vCPU. Before any lock: it may wait for memory.
+ * `mmu_alloc_special_roots`, and the part of `__kvm_mmu_create` that belongs to it: gives a context the frames of its root
+ * that no shadow page is behind: `pae_root`, and above it one or two levels where hardware has more of them than the guest.
+ * They stay with the vCPU. Before any lock: it may wait for memory.
  *
  * @throws OutOfMemoryError
  */

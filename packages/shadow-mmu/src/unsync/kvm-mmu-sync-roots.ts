@@ -12,12 +12,15 @@ import { KVM_MMU_NUM_PREV_ROOTS, type KvmMmu } from "../vcpu/kvm-mmu.js";
 import type { ShadowMmuVcpu } from "../vcpu/shadow-mmu-vcpu.js";
 import { mmuSyncChildren } from "./mmu-sync-children.js";
 
-/** `is_unsync_root`: whether anything under the root may differ from the guest's tables. False for roots without a page of their own. */
+/**
+ * `is_unsync_root`: whether anything under the root may differ from the guest's tables. False for roots without a page of
+ * their own.
+ */
 export function isUnsyncRoot(mmu: ShadowMmu, cpu: Cpu, rootHpa: Address): boolean {
   const sp = rootHpaToSp(mmu, cpu, rootHpa);
   if (sp === NO_PAGE) return false;
-  // Pairs with the write barrier in `mmuTryToUnsyncPages`: the guest has written to its tables through an entry that became writable
-  // after the marks were set, and it waits for this flush, so its processor, which is this one, sees the marks.
+  // Pairs with the write barrier in `mmuTryToUnsyncPages`: the guest has written to its tables through an entry that became
+  // writable after the marks were set, and it waits for this flush, so its processor, which is this one, sees the marks.
   cpu.smpRmb();
   return cpu.readOnce32(unsyncWord(sp)) !== 0 || cpu.readOnce32(unsyncChildrenWord(sp)) !== 0;
 }
@@ -42,8 +45,8 @@ function pagesToSync(mmu: ShadowMmu, cpu: Cpu, context: KvmMmu): readonly KvmMmu
 }
 
 /**
- * `kvm_mmu_sync_roots`: the guest has flushed its TLB: everything under the current root is brought in line with the guest's tables. Held:
- * SRCU; takes `mmu_lock` for write unless there is nothing to do.
+ * `kvm_mmu_sync_roots`: the guest has flushed its TLB: everything under the current root is brought in line with the
+ * guest's tables. Held: SRCU; takes `mmu_lock` for write unless there is nothing to do.
  */
 export function kvmMmuSyncRoots(mmu: ShadowMmu, cpu: Cpu, vcpu: ShadowMmuVcpu): void {
   const context = vcpu.current(cpu);

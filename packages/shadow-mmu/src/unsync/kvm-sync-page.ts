@@ -8,7 +8,10 @@ import type { InvalidList } from "../zap/invalid-list.js";
 import { kvmMmuPrepareZapPage } from "../zap/kvm-mmu-prepare-zap-page.js";
 import { syncSpte } from "./sync-spte.js";
 
-/** Bits of the role word in which a page may differ from the root it is synchronised under: level, access, quadrant, passthrough. */
+/**
+ * Bits of the role word in which a page may differ from the root it is synchronised under: level, access, quadrant,
+ * passthrough.
+ */
 function syncRoleIgnored(rules: RuleSet): number {
   const level = 15 as typeof PG_LEVEL_4K;
   return makeRole(rules, { level, access: rules.accAll, quadrant: 3, passthrough: true });
@@ -36,8 +39,8 @@ function syncEntries(mmu: ShadowMmu, cpu: Cpu, vcpu: ShadowMmuVcpu, sp: KvmMmuPa
 }
 
 /**
- * `kvm_sync_page`: brings every entry of an unsync page in line with the guest's, by the rules of the vCPU's current context. The mark and
- * the write protection are the caller's. Held: `mmu_lock` for write, and SRCU.
+ * `kvm_sync_page`: brings every entry of an unsync page in line with the guest's, by the rules of the vCPU's current
+ * context. The mark and the write protection are the caller's. Held: `mmu_lock` for write, and SRCU.
  *
  * @returns negative if that is impossible, and the page is on the list; positive if the caller must flush; 0 otherwise
  */

@@ -6,9 +6,9 @@ import type { ShadowMmu } from "../shadow-mmu.js";
 import { testAndSetUnsyncChildBit } from "./unsync-child-bitmap.js";
 
 /**
- * `mark_unsync`: the entry at `sptep` leads to something unsync. Marks it, and with the first mark of a page every entry that leads to
- * that page, up to the roots: whoever comes down from one finds the way. Held: `mmu_lock` for write, or for read and
- * `mmu_unsync_pages_lock`.
+ * `mark_unsync`: the entry at `sptep` leads to something unsync. Marks it, and with the first mark of a page every entry
+ * that leads to that page, up to the roots: whoever comes down from one finds the way. Held: `mmu_lock` for write, or for
+ * read and `mmu_unsync_pages_lock`.
  */
 export function markUnsync(mmu: ShadowMmu, cpu: Cpu, sptep: Address): void {
   const sp = sptepToSp(mmu, cpu, sptep);

@@ -50,8 +50,8 @@ function syncLeaves(
 }
 
 /**
- * `mmu_sync_children`: synchronises every unsync page below `parent`, in rounds of as many as a walk can record. Held: `mmu_lock` for write,
- * and SRCU.
+ * `mmu_sync_children`: synchronises every unsync page below `parent`, in rounds of as many as a walk can record. Held:
+ * `mmu_lock` for write, and SRCU.
  *
  * @param canYield whether `mmu_lock` may be given away between rounds
  * @returns 0, or -4 (`-EINTR`) if somebody waits for the lock and it may not be given away: the vCPU has a request to go on

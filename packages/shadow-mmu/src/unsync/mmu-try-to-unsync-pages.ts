@@ -12,7 +12,8 @@ const EPERM = 1;
 const EEXIST = 17;
 
 /**
- * `kvm_unsync_page`: from now on the page may differ from the guest's table. Held: `mmu_unsync_pages_lock`, or `mmu_lock` for write.
+ * `kvm_unsync_page`: from now on the page may differ from the guest's table. Held: `mmu_unsync_pages_lock`, or `mmu_lock`
+ * for write.
  *
  * @throws ShadowPageCorruptionError for a table above 4 KiB, whose gfn is write-tracked.
  */
@@ -76,8 +77,8 @@ function unsyncVerdict(
 }
 
 /**
- * `mmu_try_to_unsync_pages`: asked before an entry for `gfn` becomes writable. Marks every page that shadows a table there unsync, or
- * refuses. Held: `mmu_lock` for read at least.
+ * `mmu_try_to_unsync_pages`: asked before an entry for `gfn` becomes writable. Marks every page that shadows a table there
+ * unsync, or refuses. Held: `mmu_lock` for read at least.
  *
  * @param synchronizing an unsync page is being synchronised: nothing more may become unsync
  * @param prefetch nobody has written yet: no page is marked

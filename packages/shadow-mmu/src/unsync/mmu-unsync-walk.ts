@@ -59,8 +59,8 @@ function walkMarked(
 }
 
 /**
- * `mmu_unsync_walk`: finds unsync pages below `parent`, at most as many as there is room to record; null if there are none. The
- * caller deals with them and walks again. Held: `mmu_lock` for write.
+ * `mmu_unsync_walk`: finds unsync pages below `parent`, at most as many as there is room to record; null if there are none.
+ * The caller deals with them and walks again. Held: `mmu_lock` for write.
  */
 export function mmuUnsyncWalk(mmu: ShadowMmu, cpu: Cpu, parent: KvmMmuPage): UnsyncPages | null {
   if (cpu.readOnce32(unsyncChildrenWord(parent)) === 0) return null;

@@ -41,7 +41,10 @@ function accessOfGpte(mmu: ShadowMmu, cpu: Cpu, walker: GuestWalker, sp: KvmMmuP
   return protectCleanGpte(format, walker, access, gpte);
 }
 
-/** `sync_mmio_spte`: an entry that caches "no slot" is rewritten for the same gfn, for today's slots and access, or given up. */
+/**
+ * `sync_mmio_spte`: an entry that caches "no slot" is rewritten for the same gfn, for today's slots and access, or given
+ * up.
+ */
 function syncMmioSpte(
   mmu: ShadowMmu,
   cpu: Cpu,
@@ -94,8 +97,9 @@ function leavesNothingPresent(mmu: ShadowMmu, access: number): boolean {
 }
 
 /**
- * `sync_spte`: makes one entry of a 4 KiB-level shadow page agree with the guest's entry again. The guest entry is read here, and the
- * guest may change it at any time: then it owes another flush, which brings us back. Held: `mmu_lock` for write, SRCU.
+ * `sync_spte`: makes one entry of a 4 KiB-level shadow page agree with the guest's entry again. The guest entry is read
+ * here, and the guest may change it at any time: then it owes another flush, which brings us back. Held: `mmu_lock` for
+ * write, SRCU.
  *
  * @param context the context in use, whose guest tables `sp` shadows
  * @param index of an entry that is not `SHADOW_NONPRESENT_VALUE`

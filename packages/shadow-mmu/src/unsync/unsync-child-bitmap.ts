@@ -7,8 +7,8 @@ import {
   unsyncChildrenWord,
 } from "../page/kvm-mmu-page.js";
 
-// The bitmap and its count are changed under `mmu_lock` held for write, or under `mmu_unsync_pages_lock` and `mmu_lock` held for read, so
-// that plain accesses do.
+// The bitmap and its count are changed under `mmu_lock` held for write, or under `mmu_unsync_pages_lock` and `mmu_lock`
+// held for read, so that plain accesses do.
 
 function bitOf(index: number): number {
   return (1 << (index & 31)) >>> 0;

@@ -18,8 +18,8 @@ export interface UnsyncLeaf {
 }
 
 /**
- * What one walk has found (`struct kvm_mmu_pages`): unsync pages, and the pages on the way to them, which take their places too.
- * Local to one operation.
+ * What one walk has found (`struct kvm_mmu_pages`): unsync pages, and the pages on the way to them, which take their places
+ * too. Local to one operation.
  */
 export class UnsyncPages {
   readonly leaves: UnsyncLeaf[] = [];
@@ -40,8 +40,8 @@ export class UnsyncPages {
   }
 
   /**
-   * `mmu_pages_clear_parents`: the leaf is dealt with. Clears the marks of the steps that led to it, as far up as the page they lie in has
-   * none left. Held: `mmu_lock` for write.
+   * `mmu_pages_clear_parents`: the leaf is dealt with. Clears the marks of the steps that led to it, as far up as the page
+   * they lie in has none left. Held: `mmu_lock` for write.
    */
   clearParents(cpu: Cpu, leaf: UnsyncLeaf): void {
     for (const { parent, index } of leaf.steps) {

@@ -26,9 +26,9 @@ function kvmMmuFreeShadowPage(mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage): void {
 }
 
 /**
- * `kvm_mmu_commit_zap_page`: frees the pages of the list and empties it. The flush before makes every processor leave the tables:
- * hardware drops what it cached of them, and a lockless walk, which began before they were unlinked, is waited for. Nothing
- * happens for an empty list. Held: `mmu_lock` for write.
+ * `kvm_mmu_commit_zap_page`: frees the pages of the list and empties it. The flush before makes every processor leave the
+ * tables: hardware drops what it cached of them, and a lockless walk, which began before they were unlinked, is waited for.
+ * Nothing happens for an empty list. Held: `mmu_lock` for write.
  */
 export function kvmMmuCommitZapPage(mmu: ShadowMmu, cpu: Cpu, list: InvalidList): void {
   if (list.isEmpty) return;

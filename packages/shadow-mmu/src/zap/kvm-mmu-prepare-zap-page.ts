@@ -48,8 +48,8 @@ function mmuZapUnsyncChildren(mmu: ShadowMmu, cpu: Cpu, parent: KvmMmuPage, list
 }
 
 /**
- * `mmu_page_zap_pte`: empties the entry at `sptep` of page `sp`. A nested table that nothing points to any more goes with it, as it will
- * hardly be used again. Held: `mmu_lock` for write; the caller flushes.
+ * `mmu_page_zap_pte`: empties the entry at `sptep` of page `sp`. A nested table that nothing points to any more goes with
+ * it, as it will hardly be used again. Held: `mmu_lock` for write; the caller flushes.
  *
  * @param list where such a table goes; null keeps it
  * @returns how many pages were put on the list
@@ -87,9 +87,9 @@ function retirePage(mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage, list: InvalidList)
 }
 
 /**
- * `__kvm_mmu_prepare_zap_page`: takes a page out of use: its unsync descendants, its entries, the links to it, its accounting. The
- * page itself stays in the hash, invalid, until the list is committed, and as long as it is a root. Held: `mmu_lock` for
- * write, and `slots_lock` or SRCU.
+ * `__kvm_mmu_prepare_zap_page`: takes a page out of use: its unsync descendants, its entries, the links to it, its
+ * accounting. The page itself stays in the hash, invalid, until the list is committed, and as long as it is a root. Held:
+ * `mmu_lock` for write, and `slots_lock` or SRCU.
  */
 export function prepareZapPage(mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage, list: InvalidList): ZapOutcome {
   cpu.lockdep.assertHeld(mmu.mmuLock, "write");

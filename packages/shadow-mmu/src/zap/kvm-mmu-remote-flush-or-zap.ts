@@ -4,8 +4,8 @@ import type { InvalidList } from "./invalid-list.js";
 import { kvmMmuCommitZapPage } from "./kvm-mmu-commit-zap-page.js";
 
 /**
- * `kvm_mmu_remote_flush_or_zap`: commits the list, whose flush covers everything before it, or without pages flushes if asked to. Held:
- * `mmu_lock` for write.
+ * `kvm_mmu_remote_flush_or_zap`: commits the list, whose flush covers everything before it, or without pages flushes if
+ * asked to. Held: `mmu_lock` for write.
  *
  * @returns whether there was a flush
  */

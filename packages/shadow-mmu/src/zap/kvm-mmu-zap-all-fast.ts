@@ -5,9 +5,9 @@ import { traceKvmMmuZapAllFast } from "../trace/trace-kvm-mmu-page.js";
 import { kvmZapObsoletePages } from "./kvm-zap-obsolete-pages.js";
 
 /**
- * First part of `kvm_mmu_zap_all_fast`: ends the generation, so that every page is obsolete. `slots_lock` is held until all of them are zapped,
- * so there are never more than two generations. The request to drop obsolete roots comes after it. Held: `slots_lock`,
- * and `mmu_lock` for write.
+ * First part of `kvm_mmu_zap_all_fast`: ends the generation, so that every page is obsolete. `slots_lock` is held until all
+ * of them are zapped, so there are never more than two generations. The request to drop obsolete roots comes after it.
+ * Held: `slots_lock`, and `mmu_lock` for write.
  */
 export function kvmMmuZapAllFastBegin(mmu: ShadowMmu, cpu: Cpu): void {
   cpu.lockdep.assertHeld(mmu.memslots.locks.slotsLock, "write");
@@ -17,8 +17,8 @@ export function kvmMmuZapAllFastBegin(mmu: ShadowMmu, cpu: Cpu): void {
 }
 
 /**
- * `kvm_mmu_zap_all_fast` of a VM without the TDP MMU: used on slot deletion and move and when the MMIO generation wraps. Held:
- * `slots_lock`, and not `mmu_lock`.
+ * `kvm_mmu_zap_all_fast` of a VM without the TDP MMU: used on slot deletion and move and when the MMIO generation wraps.
+ * Held: `slots_lock`, and not `mmu_lock`.
  */
 export function kvmShadowZapAllFast(mmu: ShadowMmu, cpu: Cpu): void {
   cpu.writeLock(mmu.mmuLock);

@@ -7,8 +7,8 @@ import { kvmMmuCommitZapPage } from "./kvm-mmu-commit-zap-page.js";
 import { kvmMmuPrepareZapPage } from "./kvm-mmu-prepare-zap-page.js";
 
 /**
- * Shadow part of `kvm_mmu_zap_all`: zaps every page, when the VM or its memory goes. Held: `mmu_lock` for write, which is given away in
- * between, and SRCU.
+ * Shadow part of `kvm_mmu_zap_all`: zaps every page, when the VM or its memory goes. Held: `mmu_lock` for write, which is
+ * given away in between, and SRCU.
  */
 export function kvmMmuZapAll(mmu: ShadowMmu, cpu: Cpu): void {
   cpu.lockdep.assertHeld(mmu.mmuLock, "write");

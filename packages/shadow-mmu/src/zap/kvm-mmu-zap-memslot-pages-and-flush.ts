@@ -10,8 +10,8 @@ import { kvmMmuPrepareZapPage } from "./kvm-mmu-prepare-zap-page.js";
 import { kvmMmuRemoteFlushOrZap } from "./kvm-mmu-remote-flush-or-zap.js";
 
 /**
- * `kvm_mmu_zap_memslot_pages_and_flush`: before a slot goes, zaps what shadows guest tables in it, because it is accounted in the slot.
- * Held: `slots_lock`, and `mmu_lock` for write, which is given away in between.
+ * `kvm_mmu_zap_memslot_pages_and_flush`: before a slot goes, zaps what shadows guest tables in it, because it is accounted
+ * in the slot. Held: `slots_lock`, and `mmu_lock` for write, which is given away in between.
  *
  * @param flush translations of the slot were removed and not flushed yet: done here
  */

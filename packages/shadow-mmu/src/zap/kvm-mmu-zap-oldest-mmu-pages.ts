@@ -13,8 +13,8 @@ function oldestNonRoot(mmu: ShadowMmu, cpu: Cpu, from: KvmMmuPage): KvmMmuPage {
 }
 
 /**
- * `kvm_mmu_zap_oldest_mmu_pages`: zaps pages, the oldest first, until `toZap` are gone or only roots are left. Held: `mmu_lock` for write,
- * and `slots_lock` or SRCU.
+ * `kvm_mmu_zap_oldest_mmu_pages`: zaps pages, the oldest first, until `toZap` are gone or only roots are left. Held:
+ * `mmu_lock` for write, and `slots_lock` or SRCU.
  *
  * @returns how many were zapped; more than asked for if children went along
  */

@@ -14,9 +14,9 @@ export function kvmZapRmap(mmu: ShadowMmu, cpu: Cpu, head: KvmRmapHead): boolean
 }
 
 /**
- * Shadow part of `kvm_unmap_gfn_range`: zaps every leaf that maps a gfn of the range. Yields if the range may block, after what was due
- * has been flushed. Held: `mmu_lock` for write, `kvm->srcu`; an invalidation of the range is in progress, or `slots_lock` is held:
- * else a fault could map a page again that the host is about to take away.
+ * Shadow part of `kvm_unmap_gfn_range`: zaps every leaf that maps a gfn of the range. Yields if the range may block, after
+ * what was due has been flushed. Held: `mmu_lock` for write, `kvm->srcu`; an invalidation of the range is in progress, or
+ * `slots_lock` is held: else a fault could map a page again that the host is about to take away.
  *
  * @param flush whether a flush is due already
  * @returns whether a flush is due, before the lock is dropped

@@ -11,9 +11,10 @@ import { prepareZapPage } from "./kvm-mmu-prepare-zap-page.js";
 export const BATCH_ZAP_PAGES = 10;
 
 /**
- * `kvm_zap_obsolete_pages`: zaps every page of the generation that has ended. They are at the end of `active_mmu_pages`, because new pages
- * are put in front and only two generations exist. The flush of the commit serves to wait for lockless walks: no vCPU
- * enters through an obsolete root any more. Held: `slots_lock`, and `mmu_lock` for write, which is given away in between.
+ * `kvm_zap_obsolete_pages`: zaps every page of the generation that has ended. They are at the end of `active_mmu_pages`,
+ * because new pages are put in front and only two generations exist. The flush of the commit serves to wait for lockless
+ * walks: no vCPU enters through an obsolete root any more. Held: `slots_lock`, and `mmu_lock` for write, which is given
+ * away in between.
  */
 export function kvmZapObsoletePages(mmu: ShadowMmu, cpu: Cpu): void {
   cpu.lockdep.assertHeld(mmu.memslots.locks.slotsLock, "write");

@@ -13,9 +13,9 @@ export function kvmMmuAvailablePages(mmu: ShadowMmu, cpu: Cpu): number {
 }
 
 /**
- * `make_mmu_pages_available`: sees to it that a fault, or a root, finds room for its pages in the quota, by zapping the oldest ones. The
- * quota is soft: with fewer than five pages left, but one, the fault goes on and may exceed it. Held: `mmu_lock` for
- * write, and SRCU.
+ * `make_mmu_pages_available`: sees to it that a fault, or a root, finds room for its pages in the quota, by zapping the
+ * oldest ones. The quota is soft: with fewer than five pages left, but one, the fault goes on and may exceed it. Held:
+ * `mmu_lock` for write, and SRCU.
  *
  * @returns false if nothing is left and only roots are there (`-ENOSPC`)
  */

@@ -16,7 +16,8 @@ import { dropSpte } from "../spte/drop-spte.js";
 import { mmuSpteClearNoTrack } from "../spte/mmu-spte-clear-no-track.js";
 
 /**
- * `mmu_page_zap_pte` without its last step: empties the entry at `sptep` of page `sp`. Held: `mmu_lock` for write; the caller flushes.
+ * `mmu_page_zap_pte` without its last step: empties the entry at `sptep` of page `sp`. Held: `mmu_lock` for write; the
+ * caller flushes.
  *
  * @returns a nested table that nothing points to any more, `NO_PAGE` if there is none
  */

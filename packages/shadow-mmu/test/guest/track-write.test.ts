@@ -112,6 +112,22 @@ describe("track_write", () => {
     expect([levels(), guest.statistic("mmu_flooded")]).toEqual([4, 0]);
   });
 
+  it("so does a refused write through the table", () => {
+    const { guest, tables, track, levels } = guestWithPages();
+    const other = 0x1000;
+    tables.map(other, 301, LEAF);
+    tables.map(GVA + 0x4000, tables.tableGfn(other, 2), LEAF);
+    guest.fault(other, WRITE);
+    guest.fault(GVA + 0x4000, 0);
+    const gpa = tables.entry(GVA, 2) + 8;
+    track(gpa, 8);
+    track(gpa, 8);
+    expect(guest.fault(GVA + 0x4000, PRESENT_WRITE).ret).toBe(RetPf.emulate);
+    track(gpa, 8);
+    track(gpa, 8);
+    expect([levels(), guest.statistic("mmu_flooded")]).toEqual([4, 0]);
+  });
+
   it("tables of 4 KiB entries are never flooded", () => {
     const { guest, tables, track, levels } = guestWithPages();
     for (let write = 0; write < 10; write++) track(tables.entry(GVA, 1), 8);

@@ -53,16 +53,23 @@ export interface ShadowGuestInit {
   /** Direct roots are another MMU's. @default false */
   readonly tdpMmuEnabled?: boolean;
   readonly nrAddressSpaces?: 1 | 2;
-  /** Pages of slot 0, which starts at gfn 0. @default 4096 */
+  /** Pages of slot 0. @default 4096 */
   readonly slotPages?: number;
+  /** First gfn of slot 0; the owner maps gfn 0 at `HOST_BASE`, and so on. @default 0 */
+  readonly slotGfn?: number;
   readonly slotFlags?: number;
-  /** First pages of the slot, which have bytes. @default 256 */
+  /** Pages with bytes, from gfn 0 on. @default 256 */
   readonly backedPages?: number;
   /** Largest page of the host's mapping, for pages without bytes. @default 1 */
   readonly hugeLevel?: 1 | 2 | 3;
   /** @default 48 MiB */
   readonly arenaBytes?: number;
   readonly otherMmu?: GfnWriteProtector;
+  readonly dirtyLogInitiallySet?: boolean;
+  /** @default true */
+  readonly mmioCaching?: boolean;
+  /** No lock validator: every access is the machine's own. */
+  readonly bare?: boolean;
   /** Goes around the checking `Cpu`. */
   readonly wrapCpu?: (cpu: Cpu, machine: ThreadMachine) => Cpu;
 }
@@ -81,21 +88,25 @@ export class ShadowGuest {
   readonly mmu: ShadowMmu;
   readonly vcpu: ShadowMmuVcpu;
   readonly arch: SecondaryMmu;
+  readonly slotGfn: number;
+  private readonly graph = new LockGraph();
   private vcpus = 0;
 
-  constructor(init: ShadowGuestInit = {}) {
+  constructor(private readonly init: ShadowGuestInit = {}) {
     this.machine = ThreadMachine.create({ arenaBytes: init.arenaBytes ?? 48 << 20, maxCpus: 4 });
-    const checked = withLockdep(new LockGraph())(this.machine.attach());
-    this.cpu = init.wrapCpu?.(checked, this.machine) ?? checked;
+    this.cpu = this.attach();
     const { cpu, machine } = this;
     const { mode = "shadow", ruleSet = linux73 } = init;
     const adBits = mode === "ept" ? { adBits: init.adBits ?? true } : {};
-    this.format = createSpteFormat({ mode, ruleSet, maxPhyAddr: 46, ...adBits });
+    const mmioCaching = init.mmioCaching ?? true;
+    this.format = createSpteFormat({ mode, ruleSet, maxPhyAddr: 46, mmioCaching, ...adBits });
     this.memslots = createMemslots(cpu, machine, {
       maxGfn: (2 ** 34 - 1) as Gfn,
       tdpMmuEnabled: init.tdpMmuEnabled ?? false,
       tdpEnabled: mode === "ept" || mode === "npt",
       nrAddressSpaces: init.nrAddressSpaces ?? 2,
+      dirtyLogManualProtect: init.dirtyLogInitiallySet ?? false,
+      dirtyLogInitiallySet: init.dirtyLogInitiallySet ?? false,
     });
     const address = machine.frames.allocateSpan(cpu, flushDomainBytes(MAX_VCPUS));
     this.flushDomain = { address, maxMembers: MAX_VCPUS };
@@ -109,7 +120,21 @@ export class ShadowGuest {
     });
     this.arch = archOf(this.mmu);
     this.vcpu = this.addVcpu();
-    this.setRegion(0, 0, init.slotPages ?? 4096, HOST_BASE, init.slotFlags ?? 0);
+    this.slotGfn = init.slotGfn ?? 0;
+    this.setSlot(init.slotFlags ?? 0);
+  }
+
+  /** Another processor, checked like the first. */
+  attach(): Cpu {
+    const raw = this.machine.attach();
+    const cpu = this.init.bare === true ? raw : withLockdep(this.graph)(raw);
+    return this.init.wrapCpu?.(cpu, this.machine) ?? cpu;
+  }
+
+  /** Creates slot 0, or changes its flags. */
+  setSlot(flags: number): void {
+    const hva = (HOST_BASE + this.slotGfn * 4096) as Hva;
+    this.setRegion(0, this.slotGfn, this.init.slotPages ?? 4096, hva, flags);
   }
 
   addVcpu(): ShadowMmuVcpu {
@@ -138,7 +163,7 @@ export class ShadowGuest {
 
   /** Slot 0. */
   get slot(): Slot {
-    return this.memslots.gfnToMemslot(this.cpu, 0, 0 as Gfn);
+    return this.memslots.gfnToMemslot(this.cpu, 0, this.slotGfn as Gfn);
   }
 
   range(start: number, end: number): KvmGfnRange {
@@ -239,8 +264,10 @@ function archOf(mmu: ShadowMmu): SecondaryMmu {
     updateCpuDirtyLogging: () => {},
     enableDirtyLogging: (cpu, slot) => kvmShadowMmuSlotEnableDirtyLogging(mmu, cpu, slot),
     disableDirtyLogging: (cpu, slot) => kvmShadowMmuSlotDisableDirtyLogging(mmu, cpu, slot),
-    enableLogDirtyPtMasked: (cpu, slot, offset, mask) =>
-      kvmShadowMmuEnableLogDirtyPtMasked(mmu, cpu, slot, offset, mask, false),
+    enableLogDirtyPtMasked: (cpu, slot, offset, mask) => {
+      const { dirtyLogInitiallySet } = mmu.memslots.options;
+      kvmShadowMmuEnableLogDirtyPtMasked(mmu, cpu, slot, offset, mask, dirtyLogInitiallySet);
+    },
     syncDirtyLog: () => {},
     flushRemoteTlbs: (cpu) => cpu.flushRemoteTlbs(mmu.flushDomain, null),
     flushRemoteTlbsMemslot: (cpu) => cpu.flushRemoteTlbs(mmu.flushDomain, null),

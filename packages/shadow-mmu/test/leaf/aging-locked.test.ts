@@ -14,7 +14,7 @@ function make(reference: ReferenceFormat, volatileRule: VolatileRule = baseVolat
 describe.each(FORMATS)("aging under mmu_lock, $name", (reference) => {
   it("has the same effect and the same answers", () => {
     const guest = make(reference);
-    guest.fault(3, true);
+    guest.touch(3, true);
     expect(guest.testAge(3, 4)).toBe(true);
     expect(guest.age(3, 4)).toBe(true);
     expect(guest.spte(3)).toBe(ofPage(reference.aged, 3));
@@ -24,7 +24,7 @@ describe.each(FORMATS)("aging under mmu_lock, $name", (reference) => {
 
   it("asserts that the lock is held for write", () => {
     const guest = make(reference);
-    guest.fault(3, true);
+    guest.touch(3, true);
     expect(() => kvmShadowAgeGfn(guest.mmu, guest.cpu, guest.range(3, 4))).toThrow(LockAssertionError);
     expect(() => kvmShadowTestAgeGfn(guest.mmu, guest.cpu, guest.range(3, 4))).toThrow(LockAssertionError);
     (guest.cpu as LockdepCpu).lockdep.assertNothingHeld();
@@ -32,7 +32,7 @@ describe.each(FORMATS)("aging under mmu_lock, $name", (reference) => {
 
   it("flushes nothing and takes no list bit", () => {
     const guest = make(reference);
-    for (const page of [3, 4, 600]) guest.fault(page, true);
+    for (const page of [3, 4, 600]) guest.touch(page, true);
     const cpu = new RecordingCpu(guest.cpu);
     guest.age(0, 2048, cpu);
     expect(cpu.log).toEqual(["write_lock", "write_unlock"]);
@@ -43,7 +43,7 @@ describe.each(FORMATS)("aging under mmu_lock, $name", (reference) => {
 
   it("refuses an entry of an rmap that is not present", () => {
     const guest = make(reference);
-    guest.fault(3, true);
+    guest.touch(3, true);
     guest.cpu.writeOnce(guest.sptep(3), 1n << 63n);
     expect(() => guest.age(3, 4)).toThrow(ShadowPageCorruptionError);
   });
@@ -54,7 +54,7 @@ describe("the step that ages an entry", () => {
 
   const stepFor = (name: string, rule: VolatileRule): string[] => {
     const guest = make(byName(name), rule);
-    guest.fault(3, true);
+    guest.touch(3, true);
     const cpu = new RecordingCpu(guest.cpu);
     guest.age(3, 4, cpu);
     return cpu.writesTo(guest.sptep(3));

@@ -24,7 +24,7 @@ function headOf(guest: LeafGuest, page = PAGE): KvmRmapHead {
 
 function mapped(reference: ReferenceFormat): LeafGuest {
   const guest = new LeafGuest(reference.init);
-  guest.fault(PAGE, true);
+  guest.touch(PAGE, true);
   return guest;
 }
 
@@ -129,7 +129,7 @@ describe.each(FORMATS)("1. a writer drops an entry whose list an ager holds, $na
       kvmRmapUnlockReadonly(mmu.rmaps, ager, head, locked);
     };
     const writer = new InterferingCpu(guest.cpu, [{ step: "relax", address: head, act }]);
-    guest.inSrcu(guest.cpu, () => guest.underWriteLock(writer, () => dropSpte(mmu, writer, sptep)));
+    guest.inSrcu(() => guest.underWriteLock(() => dropSpte(mmu, writer, sptep), writer));
     expect(spins).toEqual([NOT_PRESENT, NOT_PRESENT]);
     expect(guest.cpu.readOnce(head)).toBe(0n);
     guest.expectSound();
@@ -146,7 +146,7 @@ describe.each(FORMATS)("2. an ager waits for a list that is zapped, $name", (ref
     cpu.fetchOr(head, KVM_RMAP_LOCKED, "full");
     const act = (): void => {
       cpu.fetchAnd(head, ~KVM_RMAP_LOCKED & (2n ** 64n - 1n), "full");
-      guest.underWriteLock(zapper, () => kvmZapRmap(mmu, zapper, head));
+      guest.underWriteLock(() => kvmZapRmap(mmu, zapper, head), zapper);
     };
     const ager = new InterferingCpu(cpu, [{ step: "relax", address: head, act }]);
     const recording = new RecordingCpu(ager);
@@ -194,14 +194,14 @@ describe.each(FORMATS)("3. two agers of one list, $name", (reference) => {
 describe.each(FORMATS)("4. a writer fills an empty list while an ager looks, $name", (reference) => {
   const race = (): { reported: boolean; guest: LeafGuest; unlocked: bigint[] } => {
     const guest = new LeafGuest(reference.init);
-    guest.fault(PAGE + 1, true);
+    guest.touch(PAGE + 1, true);
     const sptep = (guest.sptep(PAGE + 1) - 8) as Address;
     const head = headOf(guest);
     const vcpu = guest.attach();
     const unlocked: bigint[] = [];
     const ager = new InterferingCpu(guest.cpu, [
       // The lock found the list empty and is about to return.
-      { step: "preemptEnable", act: () => expect(guest.fault(PAGE, true, vcpu)).toBe(RetPf.fixed) },
+      { step: "preemptEnable", act: () => expect(guest.touch(PAGE, true, vcpu)).toBe(RetPf.fixed) },
       { step: "fetchAnd", address: sptep, act: () => unlocked.push(vcpu.readOnce(head)) },
       { step: "cmpxchg", address: sptep, act: () => unlocked.push(vcpu.readOnce(head)) },
     ]);
@@ -254,7 +254,7 @@ describe.each(FORMATS)("7. dirty logging takes W, $name", (reference) => {
     const sptep = guest.sptep(PAGE);
     const writer = guest.attach();
     const act = (): void => {
-      guest.underWriteLock(writer, () => spteWriteProtect(guest.mmu, writer, sptep, false));
+      guest.underWriteLock(() => spteWriteProtect(guest.mmu, writer, sptep, false), writer);
     };
     const step = usesAnd(reference) ? "fetchAnd" : "cmpxchg";
     const cpu = new InterferingCpu(guest.cpu, [{ step, address: sptep, act }]);
@@ -275,9 +275,9 @@ describe.each(FORMATS)("7. dirty logging takes W, $name", (reference) => {
     // With hardware A/D a plain store is enough: the entry is writable and dirty.
     const step = reference.adBits ? "writeOnce" : "xchg";
     const cpu = new InterferingCpu(guest.cpu, [{ step, address: sptep, act }]);
-    guest.underWriteLock(cpu, () => {
+    guest.underWriteLock(() => {
       expect(spteWriteProtect(guest.mmu, cpu, sptep, false)).toBe(false);
-    });
+    }, cpu);
     expect(cpu.happened).toBe(1);
     expect(guest.spte(PAGE)).toBe(ofPage(reference.logged, PAGE));
     guest.expectSound();

@@ -55,12 +55,12 @@ describe.each(FORMATS)("aging any list, $name", (reference) => {
 
   /** Puts the values into the list of a page, ages it, empties the list and returns the values. */
   const ageList = (values: readonly Spte[]): { young: boolean; tested: boolean; after: bigint[] } => {
-    guest.underWriteLock(cpu, () => {
+    guest.underWriteLock(() => {
       for (const [index, value] of values.entries()) {
         cpu.writeOnce(sptep(index), value);
         pteListAdd(mmu.rmaps, cpu, mmu.rmaps.descriptors, sptep(index), head);
       }
-    });
+    }, cpu);
     const value = cpu.readOnce(head);
     const tested = guest.testAge(PAGE, PAGE + 1);
     expect(values.map((_, index) => cpu.readOnce(sptep(index)))).toEqual(values);

@@ -11,7 +11,7 @@ import { FORMATS, ofPage } from "./kit/reference-values.js";
 describe.each(FORMATS)("aging, $name", (reference) => {
   it("reports a used page once, and takes nothing but its accessed state", () => {
     const guest = new LeafGuest(reference.init);
-    guest.fault(3, true);
+    guest.touch(3, true);
     expect(guest.spte(3)).toBe(ofPage(reference.demand, 3));
     expect(guest.age(3, 4)).toBe(true);
     expect(guest.spte(3)).toBe(ofPage(reference.aged, 3));
@@ -30,7 +30,7 @@ describe.each(FORMATS)("aging, $name", (reference) => {
   it("keeps to its range, down to the page", () => {
     const guest = new LeafGuest(reference.init);
     const pages = [509, 510, 511, 512, 513, 514];
-    for (const page of pages) guest.fault(page, true);
+    for (const page of pages) guest.touch(page, true);
     expect(guest.age(510, 514)).toBe(true);
     const aged = pages.filter((page) => guest.spte(page) === ofPage(reference.aged, page));
     expect(aged).toEqual([510, 511, 512, 513]);
@@ -41,7 +41,7 @@ describe.each(FORMATS)("aging, $name", (reference) => {
   it("ages a huge page as a whole if the range begins in it", () => {
     const guest = new LeafGuest(reference.init);
     guest.host.level = 2;
-    guest.fault(700, true);
+    guest.touch(700, true);
     expect(guest.leaves()).toEqual([0, 1, 0]);
     expect(guest.age(0, 512)).toBe(false);
     expect(guest.age(1024, 2048)).toBe(false);
@@ -52,8 +52,8 @@ describe.each(FORMATS)("aging, $name", (reference) => {
 
   it("leaves the other address space alone", () => {
     const guest = new LeafGuest(reference.init);
-    guest.fault(3, true);
-    guest.setRegion(1 << 16, SLOT_GFN, 16, 0);
+    guest.touch(3, true);
+    guest.setPages(1 << 16, SLOT_GFN, 16, 0);
     const slot = guest.memslots.gfnToMemslot(guest.cpu, 1, SLOT_GFN);
     const range = { ...guest.range(0, 16), slot, start: SLOT_GFN, end: (SLOT_GFN + 16) as Gfn };
     expect(kvmRmapAgeGfnRange(guest.mmu, guest.cpu, range, false)).toBe(false);
@@ -62,7 +62,7 @@ describe.each(FORMATS)("aging, $name", (reference) => {
 
   it("takes no lock but the bit of lists that have entries, flushes nothing, gives way to nobody", () => {
     const guest = new LeafGuest(reference.init);
-    for (const page of [3, 4, 600]) guest.fault(page, true);
+    for (const page of [3, 4, 600]) guest.touch(page, true);
     const cpu = new RecordingCpu(guest.cpu);
     cpu.needbreak = () => true;
     guest.age(0, 2048, cpu);
@@ -78,7 +78,7 @@ describe.each(FORMATS)("aging, $name", (reference) => {
 describe.each(FORMATS)("testing, $name", (reference) => {
   it("changes nothing, and writes to nothing but the bit", () => {
     const guest = new LeafGuest(reference.init);
-    guest.fault(3, true);
+    guest.touch(3, true);
     const cpu = new RecordingCpu(guest.cpu);
     expect(guest.testAge(3, 4, cpu)).toBe(true);
     expect(guest.testAge(4, 5, cpu)).toBe(false);
@@ -89,7 +89,7 @@ describe.each(FORMATS)("testing, $name", (reference) => {
 
   it("stops at the first page that was used", () => {
     const guest = new LeafGuest(reference.init);
-    for (const page of [3, 5, 7]) guest.fault(page, true);
+    for (const page of [3, 5, 7]) guest.touch(page, true);
     guest.age(3, 4);
     const reads: number[] = [];
     const watch = (page: number) =>
@@ -104,7 +104,7 @@ describe("huge pages and a range that is not aligned", () => {
   const make = (aging: "lockless" | "mmu-lock-write"): LeafGuest => {
     const guest = new LeafGuest({ options: { aging } });
     guest.host.level = 2;
-    for (const page of [0, 512]) guest.fault(page, true);
+    for (const page of [0, 512]) guest.touch(page, true);
     expect(guest.leaves()).toEqual([0, 2, 0]);
     return guest;
   };
@@ -134,8 +134,8 @@ describe("huge pages and a range that is not aligned", () => {
   it("a slot that begins in the middle of a huge frame has one list for its part", () => {
     const guest = new LeafGuest({ slotGfn: SLOT_GFN + 0x100, slotPages: 1024 });
     guest.host.level = 2;
-    guest.fault(0x100, true);
-    guest.fault(0, true);
+    guest.touch(0x100, true);
+    guest.touch(0, true);
     expect(guest.leaves()).toEqual([1, 1, 0]);
     expect(guest.age(0x100, 0x101)).toBe(true);
     expect(guest.age(0, 0x100)).toBe(true);

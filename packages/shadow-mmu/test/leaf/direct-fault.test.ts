@@ -1,6 +1,6 @@
-import { REQUEST_MMU_FREE_OBSOLETE_ROOTS, RetPf } from "@kvm-age/page-fault";
 import { memberRequestsWord } from "@kvm-age/machine";
 import { KVM_MEM_LOG_DIRTY_PAGES, kvmWriteTrackAddGfn, mmuFirstShadowRootAlloc } from "@kvm-age/memslot";
+import { REQUEST_MMU_FREE_OBSOLETE_ROOTS, RetPf } from "@kvm-age/page-fault";
 import { isExecutablePte, PFERR_FETCH_MASK } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { kvmMmuSlotGfnWriteProtect } from "../../src/dirty/kvm-mmu-slot-gfn-write-protect.js";
@@ -115,20 +115,22 @@ describe.each(FORMATS)("a linear fault, $name", (reference) => {
 describe.each(FORMATS)("a page whose writes are tracked, $name", (reference) => {
   const track = (guest: LeafGuest, page: number): void => {
     const { cpu, mmu, memslots } = guest;
-    guest.inSrcu(cpu, () => mmuFirstShadowRootAlloc(memslots, cpu));
-    guest.underSlotsLock(cpu, () =>
-      guest.underWriteLock(cpu, () => {
-        kvmWriteTrackAddGfn(memslots, cpu, guest.slot, guest.gfn(page));
-        if (kvmMmuSlotGfnWriteProtect(mmu, cpu, guest.slot, guest.gfn(page), 1)) {
-          cpu.flushRemoteTlbs(guest.flushDomain, null);
-        }
-      }),
+    guest.inSrcu(() => mmuFirstShadowRootAlloc(memslots, cpu), cpu);
+    guest.underSlotsLock(
+      () =>
+        guest.underWriteLock(() => {
+          kvmWriteTrackAddGfn(memslots, cpu, guest.slot, guest.gfn(page));
+          if (kvmMmuSlotGfnWriteProtect(mmu, cpu, guest.slot, guest.gfn(page), 1)) {
+            cpu.flushRemoteTlbs(guest.flushDomain, null);
+          }
+        }, cpu),
+      cpu,
     );
   };
 
   it("loses W and MMU-writable at once, and a write to it is emulated without the lock", () => {
     const guest = new LeafGuest(reference.init);
-    guest.fault(3, true);
+    guest.touch(3, true);
     track(guest, 3);
     expect(guest.spte(3) & (2n | reference.mmuWritableBit)).toBe(0n);
     const cpu = new RecordingCpu(guest.cpu);
@@ -149,9 +151,9 @@ describe.each(FORMATS)("a page whose writes are tracked, $name", (reference) => 
   it("write-protects huge pages from the level that was asked for", () => {
     const guest = new LeafGuest(reference.init);
     guest.host.level = 2;
-    guest.fault(3, true);
+    guest.touch(3, true);
     const protect = (minLevel: 1 | 2 | 3): boolean =>
-      guest.underWriteLock(guest.cpu, () =>
+      guest.underWriteLock(() =>
         kvmMmuSlotGfnWriteProtect(guest.mmu, guest.cpu, guest.slot, guest.gfn(300), minLevel),
       );
     expect(protect(3)).toBe(false);
@@ -206,9 +208,7 @@ describe("staleness", () => {
 
   it("an obsolete root maps nothing", () => {
     const guest = new LeafGuest();
-    guest.underSlotsLock(guest.cpu, () =>
-      guest.underWriteLock(guest.cpu, () => kvmMmuZapAllFastBegin(guest.mmu, guest.cpu)),
-    );
+    guest.underSlotsLock(() => guest.underWriteLock(() => kvmMmuZapAllFastBegin(guest.mmu, guest.cpu)));
     expect(guest.faultWithCode(3, WRITE).ret).toBe(RetPf.retry);
     expect(guest.leaves()).toEqual([0, 0, 0]);
   });
@@ -227,7 +227,8 @@ describe("the quota of shadow pages", () => {
   it("makes room by zapping the oldest pages", () => {
     const guest = new LeafGuest({ slotPages: 512 * 64 });
     guest.cpu.writeOnce32(guest.mmu.nMaxMmuPagesWord, 30);
-    for (let table = 0; table < 60; table++) expect(guest.faultWithCode(table * 512, WRITE).ret).toBe(RetPf.fixed);
+    for (let table = 0; table < 60; table++)
+      expect(guest.faultWithCode(table * 512, WRITE).ret).toBe(RetPf.fixed);
     const { mmu_shadow_pages, mmu_recycled } = guest.mmu.statistics.read(guest.cpu);
     expect(mmu_shadow_pages).toBeLessThanOrEqual(30);
     expect(mmu_recycled).toBeGreaterThan(20);
@@ -251,7 +252,9 @@ describe("prefetch", () => {
     const guest = new LeafGuest(reference.init);
     guest.host.prefetchable = true;
     guest.faultWithCode(11, WRITE);
-    const present = Array.from({ length: 24 }, (_, page) => page).filter((page) => guest.spte(page) !== 1n << 63n);
+    const present = Array.from({ length: 24 }, (_, page) => page).filter(
+      (page) => guest.spte(page) !== 1n << 63n,
+    );
     expect(present).toEqual([8, 9, 10, 11, 12, 13, 14, 15]);
     expect(guest.spte(11)).toBe(ofPage(reference.demand, 11));
     for (const page of [8, 15]) expect(guest.spte(page)).toBe(ofPage(reference.prefetch, page));

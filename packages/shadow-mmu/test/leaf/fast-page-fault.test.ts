@@ -15,7 +15,7 @@ const PAGE = 3;
 /** A page whose W was taken for the log, as if its bit had just been harvested. */
 function logged(reference: ReferenceFormat): LeafGuest {
   const guest = new LeafGuest(reference.init);
-  guest.fault(PAGE, true);
+  guest.touch(PAGE, true);
   guest.setSlot(KVM_MEM_LOG_DIRTY_PAGES);
   guest.harvestDirtyLog();
   expect(guest.spte(PAGE)).toBe(ofPage(reference.logged, PAGE));
@@ -51,7 +51,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
   it("does not give W to what must stay write-protected", () => {
     const guest = new LeafGuest(reference.init);
     guest.host.writable = false;
-    guest.fault(PAGE, false);
+    guest.touch(PAGE, false);
     expect(guest.spte(PAGE)).toBe(ofPage(reference.hostReadOnly, PAGE));
     const cpu = new RecordingCpu(guest.cpu);
     guest.faultWithCode(PAGE, PRESENT | WRITE, cpu);
@@ -62,7 +62,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
   it("does not give W to a huge page of a logged slot, which is to be split", () => {
     const guest = new LeafGuest(reference.init);
     guest.host.level = 2;
-    guest.fault(PAGE, true);
+    guest.touch(PAGE, true);
     guest.setSlot(KVM_MEM_LOG_DIRTY_PAGES);
     guest.harvestDirtyLog();
     expect(guest.leaves()).toEqual([0, 1, 0]);
@@ -111,7 +111,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
     // Without its flush, which would wait for the walk to end.
     const act = (): void => {
       const head = gfnToRmap(zapper, guest.slot, guest.gfn(PAGE), PG_LEVEL_4K);
-      guest.underWriteLock(zapper, () => kvmZapRmap(guest.mmu, zapper, head));
+      guest.underWriteLock(() => kvmZapRmap(guest.mmu, zapper, head), zapper);
     };
     const cpu = new InterferingCpu(guest.cpu, [{ step: "cmpxchg", address: sptep, act }]);
     expect(guest.faultWithCode(PAGE, PRESENT | WRITE, cpu).ret).toBe(RetPf.fixed);
@@ -140,7 +140,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
 describe.each(FORMATS.filter(({ adBits }) => !adBits))("access tracking, $name", (reference) => {
   const tracked = (): LeafGuest => {
     const guest = new LeafGuest(reference.init);
-    guest.fault(PAGE, true);
+    guest.touch(PAGE, true);
     guest.age(PAGE, PAGE + 1);
     expect(guest.spte(PAGE)).toBe(ofPage(reference.aged, PAGE));
     return guest;

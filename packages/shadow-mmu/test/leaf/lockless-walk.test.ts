@@ -51,7 +51,7 @@ function walkOf(guest: LeafGuest): { walk: ShadowLocklessWalk; fault: KvmPageFau
 describe("a lockless walk", () => {
   it("finds the lowest entry on the path, with its level", () => {
     const guest = new LeafGuest();
-    guest.fault(PAGE, true);
+    guest.touch(PAGE, true);
     const { walk, fault } = walkOf(guest);
     walk.begin(guest.cpu);
     const found = walk.lastSpte(guest.cpu, fault);
@@ -70,7 +70,7 @@ describe("a lockless walk", () => {
 
   it("without a root finds no entry, and a value that nothing can be done with", () => {
     const guest = new LeafGuest();
-    guest.inSrcu(guest.cpu, () => kvmMmuUnload(guest.mmu, guest.cpu, guest.vcpu));
+    guest.inSrcu(() => kvmMmuUnload(guest.mmu, guest.cpu, guest.vcpu));
     const { walk, fault } = walkOf(guest);
     walk.begin(guest.cpu);
     const { sptep, oldSpte } = walk.lastSpte(guest.cpu, fault);
@@ -81,7 +81,7 @@ describe("a lockless walk", () => {
 
   it("is waited for by whoever frees tables: until it ends the entry can be read and exchanged", () => {
     const guest = new LeafGuest();
-    guest.fault(PAGE, true);
+    guest.touch(PAGE, true);
     const walker = guest.attach();
     const { walk, fault } = walkOf(guest);
     walk.begin(walker);
@@ -99,7 +99,7 @@ describe("a lockless walk", () => {
 
   it("is not waited for before it begins or after it ends", () => {
     const guest = new LeafGuest();
-    guest.fault(PAGE, true);
+    guest.touch(PAGE, true);
     const { walk } = walkOf(guest);
     walk.begin(guest.cpu);
     walk.end(guest.cpu);
@@ -115,8 +115,8 @@ describe("a lockless walk", () => {
 describe("write-flooding counts", () => {
   it("are cleared for every table on the path, without a lock", () => {
     const guest = new LeafGuest();
-    guest.fault(PAGE, true);
-    guest.fault(600, true);
+    guest.touch(PAGE, true);
+    guest.touch(600, true);
     const counts = (page: number): number[] =>
       guest
         .path(page)

@@ -1,7 +1,7 @@
+import { offset } from "@kvm-age/machine";
+import { NULL_SLOT, setGeneration } from "@kvm-age/memslot";
 import { PFERR_RSVD_MASK, RetPf } from "@kvm-age/page-fault";
 import { type Gfn, isMmioSpte, KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS } from "@kvm-age/spte";
-import { NULL_SLOT, setGeneration } from "@kvm-age/memslot";
-import { offset } from "@kvm-age/machine";
 import { describe, expect, it } from "vitest";
 import {
   mmioInfoInCache,
@@ -11,7 +11,7 @@ import {
   vcpuMatchMmioGva,
 } from "../../src/fault/mmio-cache.js";
 import { mmuSetSpte } from "../../src/fault/mmu-set-spte.js";
-import { LeafGuest, PRESENT, READ, SLOT_GFN, WRITE } from "./kit/leaf-guest.js";
+import { LeafGuest, PRESENT, SLOT_GFN, WRITE } from "./kit/leaf-guest.js";
 import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS } from "./kit/reference-values.js";
 
@@ -25,7 +25,7 @@ function clearCache(guest: LeafGuest): void {
 
 /** Another slot comes or goes: the generation moves. */
 function changeSlots(guest: LeafGuest): void {
-  guest.setRegion(7, 0x10000, 16, 0);
+  guest.setPages(7, 0x10000, 16, 0);
 }
 
 describe.each(FORMATS)("an access outside every slot, $name", (reference) => {
@@ -74,7 +74,7 @@ describe.each(FORMATS)("an access outside every slot, $name", (reference) => {
   it("becomes an ordinary mapping when a slot appears there", () => {
     const guest = new LeafGuest(reference.init);
     guest.faultWithCode(OUTSIDE, WRITE);
-    guest.setRegion(7, SLOT_GFN + OUTSIDE, 16, 0);
+    guest.setPages(7, SLOT_GFN + OUTSIDE, 16, 0);
     expect(guest.faultWithCode(OUTSIDE, RSVD).ret).toBe(RetPf.fixed);
     expect(guest.leaves()).toEqual([1, 0, 0]);
     guest.expectSound();
@@ -96,13 +96,16 @@ describe.each(FORMATS)("an access outside every slot, $name", (reference) => {
 
   it("over a leaf, which a late fault may find: the leaf comes off its rmap and is flushed", () => {
     const guest = new LeafGuest(reference.init);
-    guest.fault(3, true);
+    guest.touch(3, true);
     const sptep = guest.sptep(3);
     const cpu = new RecordingCpu(guest.cpu);
-    guest.inSrcu(cpu, () =>
-      guest.underWriteLock(cpu, () =>
-        mmuSetSpte(guest.mmu, cpu, guest.vcpu, NULL_SLOT, sptep, 0, guest.gfn(3), 0 as never, null),
-      ),
+    guest.inSrcu(
+      () =>
+        guest.underWriteLock(
+          () => mmuSetSpte(guest.mmu, cpu, guest.vcpu, NULL_SLOT, sptep, 0, guest.gfn(3), 0 as never, null),
+          cpu,
+        ),
+      cpu,
     );
     expect(isMmioSpte(guest.format, guest.spte(3))).toBe(true);
     expect(guest.leaves()).toEqual([0, 0, 0]);

