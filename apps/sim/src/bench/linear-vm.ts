@@ -1,15 +1,12 @@
-import { type Cpu, flushDomainBytes, ThreadMachine } from "@kvm-age/machine";
+import { type Address, type Cpu, flushDomainBytes, NULL_ADDRESS, ThreadMachine } from "@kvm-age/machine";
 import {
   createMemslots,
-  type Hva,
-  type HvaToPfnResult,
   KVM_FILTER_SHARED,
   type KvmGfnRange,
   kvmSetMemoryRegion,
   type Memslots,
-  type PrimaryMmu,
 } from "@kvm-age/memslot";
-import { createSpteFormat, type Gfn, type Pfn, type PgLevel, type RuleSet } from "@kvm-age/spte";
+import { createSpteFormat, type Gfn, type RuleSet } from "@kvm-age/spte";
 import {
   createTdpMmu,
   createTdpMmuVcpu,
@@ -20,24 +17,9 @@ import {
 } from "@kvm-age/tdp-mmu";
 import { KVM_AGING_POLICIES } from "../aging/aging-policies.js";
 import { Kvm } from "../kvm.js";
+import { LINEAR_HVA, LinearHost } from "./linear-host.js";
 
 const BASE_GFN = 0x40000 as Gfn;
-const BASE_HVA = 0x7f0000000000 as Hva;
-
-/** A host whose page tables are a formula, so that a measurement holds KVM's work alone. */
-class LinearHost implements PrimaryMmu {
-  level: PgLevel = 1;
-
-  hvaToPfn(_cpu: Cpu, hva: Hva): HvaToPfnResult {
-    return { error: null, pfn: ((hva - BASE_HVA) / 4096 + 0x40000000) as Pfn, mapWritable: true };
-  }
-
-  hostPfnMappingLevel(): PgLevel {
-    return this.level;
-  }
-
-  releasePage(): void {}
-}
 
 /** What a bench decides of its VM. */
 export interface LinearVmInit {
@@ -51,7 +33,7 @@ export interface LinearVmInit {
 export class LinearVm {
   readonly machine: ThreadMachine;
   readonly cpu: Cpu;
-  readonly host: LinearHost = new LinearHost();
+  readonly host: LinearHost = new LinearHost(NULL_ADDRESS);
   readonly memslots: Memslots;
   readonly tdp: TdpMmu;
   readonly vcpu: TdpMmuVcpu;
@@ -80,7 +62,7 @@ export class LinearVm {
       flags: 0,
       guestPhysAddr: BASE_GFN * 4096,
       memorySize: init.guestPages * 4096,
-      userspaceAddr: BASE_HVA,
+      userspaceAddr: LINEAR_HVA,
     });
     kvmMmuLoad(this.tdp, cpu, this.vcpu);
   }
@@ -95,6 +77,11 @@ export class LinearVm {
       lockless: true,
       attrFilter: KVM_FILTER_SHARED,
     };
+  }
+
+  /** The frame that hardware walks from. */
+  get rootHpa(): Address {
+    return this.cpu.readOnce32(this.vcpu.rootHpaWord) as Address;
   }
 
   gpaOf(page: number): number {

@@ -18,26 +18,29 @@ export const KVM_RMAP_LOCKED: bigint = 2n;
 /** Entries beyond which whoever adds another one zaps the whole list. Kernel: `RMAP_RECYCLE_THRESHOLD`. */
 export const RMAP_RECYCLE_THRESHOLD = 1000;
 
-// Addresses fit into 32 bits, and so does a head with its tags: the arithmetic below is on numbers, because conversions
-// from and to bigint are what operations on lists spend their time with.
-const MANY = Number(KVM_RMAP_MANY);
-const LOCKED = Number(KVM_RMAP_LOCKED);
-const TAGS = MANY | LOCKED;
 const UNLOCKED_MASK = 0xffff_ffff_ffff_ffffn ^ KVM_RMAP_LOCKED;
+const MANY = Number(KVM_RMAP_MANY);
+const TAGS = Number(KVM_RMAP_MANY | KVM_RMAP_LOCKED);
+
+// A head as two 32-bit halves, the lower one first; an address is in the lower one. Through memory, because `Number` of a bigint takes
+// V8 ten times as long, and is what walks of short lists would spend half their time with. No state: each use writes before it reads.
+const halves = new Uint32Array(2);
+const whole = new BigUint64Array(halves.buffer);
 
 /** True if the value of a head has the lock bit. */
 export function isRmapLocked(value: bigint): boolean {
-  return (Number(BigInt.asUintN(32, value)) & LOCKED) !== 0;
+  return BigInt.asUintN(64, value & KVM_RMAP_LOCKED) !== 0n;
 }
 
 /** True if the value of a head leads to a descriptor. */
 export function isRmapMany(value: bigint): boolean {
-  return (Number(BigInt.asUintN(32, value)) & MANY) !== 0;
+  return BigInt.asUintN(64, value & KVM_RMAP_MANY) !== 0n;
 }
 
 /** The only slot of a head without `KVM_RMAP_MANY`; 0 if the list is empty. */
 export function rmapSingle(value: bigint): Address {
-  return ((Number(BigInt.asUintN(32, value)) & ~TAGS) >>> 0) as Address;
+  whole[0] = value;
+  return ((halves[0]! & ~TAGS) >>> 0) as Address;
 }
 
 /** The first descriptor of a head with `KVM_RMAP_MANY`. */
