@@ -33,6 +33,11 @@ export type MmuStatisticName = (typeof MMU_STATISTIC_NAMES)[number];
 
 const COUNTER_BYTES = 4;
 
+/** Offset of each counter: a fault counts several. */
+const COUNTER_OFFSETS = Object.fromEntries(
+  MMU_STATISTIC_NAMES.map((name, index) => [name, index * COUNTER_BYTES]),
+) as Readonly<Record<MmuStatisticName, number>>;
+
 /** Bytes of all counters in the arena. */
 export const MMU_STATISTICS_BYTES: number = MMU_STATISTIC_NAMES.length * COUNTER_BYTES;
 
@@ -46,7 +51,7 @@ export class MmuStatistics {
 
   /** u32: the counter of that name. */
   word(name: MmuStatisticName): Address {
-    return offset(this.address, MMU_STATISTIC_NAMES.indexOf(name) * COUNTER_BYTES);
+    return offset(this.address, COUNTER_OFFSETS[name]);
   }
 
   /** `kvm_update_page_stats`: u32, the leaves mapped at `level`, 1 … 3. */
