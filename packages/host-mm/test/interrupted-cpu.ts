@@ -1,26 +1,8 @@
 import type { Cpu } from "@kvm-age/machine";
-
-const ACCESSES = [
-  "readOnce",
-  "writeOnce",
-  "loadAcquire",
-  "storeRelease",
-  "cmpxchg",
-  "xchg",
-  "fetchAnd",
-  "fetchOr",
-  "fetchAdd",
-  "readOnce32",
-  "writeOnce32",
-  "loadAcquire32",
-  "cmpxchg32",
-  "xchg32",
-  "fetchAnd32",
-  "fetchOr32",
-] as const;
+import { isAccess, type Step, type StepKind, SteppingCpu } from "@kvm-age/test-kit";
 
 export interface Interruption {
-  /** Number of the access in front of which the other operation runs. */
+  /** Number of the access in front of which the other operation runs, from 0. */
   readonly moment: number;
   /** Kinds of locks that the other operation would wait for: it runs when none is held. */
   readonly awaited: readonly ("spin" | "write")[];
@@ -30,28 +12,36 @@ export interface Interruption {
 }
 
 /** A processor that lets another operation run to its end in front of one of its accesses. */
-export function interruptedCpu(cpu: Cpu, interruption: Interruption): { cpu: Cpu; ran: () => boolean } {
-  let left = interruption.moment;
-  let held = 0;
-  let ran = false;
-  const spy = Object.create(cpu) as Record<string, unknown>;
-  const real = cpu as unknown as Record<string, (...args: unknown[]) => unknown>;
-  const wrap = (name: string, before: () => void): void => {
-    spy[name] = (...args: unknown[]): unknown => {
-      before();
-      return real[name]?.apply(cpu, args);
-    };
-  };
-  for (const name of ACCESSES) {
-    wrap(name, () => {
-      if (left-- > 0 || ran || held > 0 || interruption.isBlocked()) return;
-      ran = true;
-      interruption.interrupt();
-    });
+export class InterruptedCpu extends SteppingCpu {
+  /** Whether the other operation has run. */
+  ran = false;
+  private accesses = 0;
+  private held = 0;
+  private readonly taking: ReadonlySet<StepKind>;
+  private readonly dropping: ReadonlySet<StepKind>;
+
+  constructor(
+    inner: Cpu,
+    private readonly interruption: Interruption,
+  ) {
+    super(inner);
+    this.taking = new Set(interruption.awaited.map((kind) => `${kind}Lock` as const));
+    this.dropping = new Set(interruption.awaited.map((kind) => `${kind}Unlock` as const));
   }
-  for (const kind of interruption.awaited) {
-    wrap(`${kind}Lock`, () => held++);
-    wrap(`${kind}Unlock`, () => held--);
+
+  protected override step<Result>({ kind }: Step, perform: () => Result): Result {
+    if (isAccess(kind) && this.isDue()) {
+      this.ran = true;
+      this.interruption.interrupt();
+    }
+    const result = perform();
+    if (this.taking.has(kind)) this.held++;
+    if (this.dropping.has(kind)) this.held--;
+    return result;
   }
-  return { cpu: spy as unknown as Cpu, ran: () => ran };
+
+  private isDue(): boolean {
+    const { moment, isBlocked } = this.interruption;
+    return this.accesses++ >= moment && !this.ran && this.held === 0 && !isBlocked();
+  }
 }

@@ -3,7 +3,7 @@ import type { Pfn } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { attachHostMm, checkHostMmInvariants, FIRST_HOST_PFN } from "../src/index.js";
 import { PG_LOCKED } from "../src/page/page-state.js";
-import { interruptedCpu } from "./interrupted-cpu.js";
+import { InterruptedCpu } from "./interrupted-cpu.js";
 import {
   at,
   forgetAccesses,
@@ -222,14 +222,14 @@ function runAt(scenario: Scenario, moment: number): boolean {
     hostMm: attachHostMm(host.machine, host.hostMm.handle),
   };
   other.hostMm.notifiers.register(other.cpu, subscriber);
-  const interrupted = interruptedCpu(host.cpu, {
+  const interrupted = new InterruptedCpu(host.cpu, {
     moment,
     awaited: scenario.without === "mmap lock" ? ["spin"] : ["spin", "write"],
     isBlocked: () => scenario.without !== "folio lock" && hasLockedFolio(host),
     interrupt: () => scenario.second(other, base, write),
   });
-  scenario.first({ ...host, cpu: interrupted.cpu }, base, write);
-  const ran = interrupted.ran();
+  scenario.first({ ...host, cpu: interrupted }, base, write);
+  const ran = interrupted.ran;
   if (!ran) scenario.second(other, base, write);
   expect(checkHostMmInvariants(host.hostMm, host.cpu)).toEqual([]);
   host.hostMm.reclaimPages(host.cpu, { target: 600 });

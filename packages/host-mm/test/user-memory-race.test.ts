@@ -3,7 +3,7 @@ import type { Hva } from "@kvm-age/memslot";
 import { describe, expect, it } from "vitest";
 import { checkHostMmInvariants } from "../src/index.js";
 import { PAGE_DIRTY } from "../src/page-table/pte.js";
-import { interruptedCpu } from "./interrupted-cpu.js";
+import { InterruptedCpu } from "./interrupted-cpu.js";
 import { anotherProcessor, at, type Host, HUGE, makeHost, PAGE, pteWord } from "./support.js";
 
 const OLD = 0x1111_2222_3333_4444n;
@@ -19,15 +19,15 @@ function runAt(
   second: (other: Host) => void,
 ): boolean {
   const other = anotherProcessor(host);
-  const interrupted = interruptedCpu(host.cpu, {
+  const interrupted = new InterruptedCpu(host.cpu, {
     moment,
     awaited: ["spin", "write"],
     isBlocked: () => false,
     interrupt: () => second(other),
   });
-  first({ ...host, cpu: interrupted.cpu });
-  if (!interrupted.ran()) second(other);
-  return interrupted.ran();
+  first({ ...host, cpu: interrupted });
+  if (!interrupted.ran) second(other);
+  return interrupted.ran;
 }
 
 /** Unmaps the memory and lets somebody else have every frame that is free by then, as soon as may be. */

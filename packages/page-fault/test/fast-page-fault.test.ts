@@ -10,10 +10,10 @@ import {
   PFERR_WRITE_MASK,
   type SpteFormat,
 } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { fastPageFault, KvmPageFault, PFERR_RSVD_MASK, pageFaultCanBeFast, RetPf } from "../src/index.js";
 import { FORMATS, WITH_AD, WITHOUT_AD } from "./kit/formats.js";
-import { InterruptedCpu } from "./kit/interrupted-cpu.js";
 import { OneEntryWalk } from "./kit/one-entry-walk.js";
 import { Rig } from "./kit/rig.js";
 
@@ -28,6 +28,24 @@ const ZAPPED = 1n << 63n;
 
 function fast(rig: Rig, code: number, cpu: Cpu = rig.cpu): RetPf {
   return fastPageFault(rig, cpu, VCPU, rig.fault(PAGE, code), rig.walk);
+}
+
+/** The same on a processor that is overtaken in front of its first `times` compare-exchanges. */
+function overtaken(
+  rig: Rig,
+  code: number,
+  act: () => void,
+  times = 1,
+): { result: RetPf; exchanges: number; happened: number } {
+  const interferences = Array.from(
+    { length: times },
+    (_, index) => ({ step: "cmpxchg", nth: index + 1, act }) as const,
+  );
+  const interfering = new InterferingCpu(rig.cpu, interferences);
+  const cpu = new RecordingCpu(interfering, interfering.tracing);
+  const result = fast(rig, code, cpu);
+  const exchanges = cpu.steps.filter(({ kind }) => kind === "cmpxchg").length;
+  return { result, exchanges, happened: interfering.happened };
 }
 
 function pfFast(rig: Rig): number {
@@ -183,10 +201,9 @@ describe.each(WITHOUT_AD)("an access-tracked page, $name", ({ format }) => {
 
   it("restored by another processor first is spurious", () => {
     const rig = tracked(true);
-    const cpu = new InterruptedCpu(rig.cpu);
-    cpu.beforeExchange = () => void fast(rig, READ);
-    expect(fast(rig, READ, cpu)).toBe(RetPf.spurious);
-    expect(cpu.exchanges).toBe(1);
+    const restore = () => void fast(rig, READ);
+    const expected = { result: RetPf.spurious, exchanges: 1, happened: 1 };
+    expect(overtaken(rig, READ, restore)).toEqual(expected);
   });
 });
 
@@ -212,12 +229,11 @@ describe.each(FORMATS)("a lost compare-exchange, $name", ({ format }) => {
     [5, RetPf.invalid, 5],
   ])("%i times: every attempt looks anew, and the fifth is the last", (times, expected, looks) => {
     const rig = loggedRig(format);
-    const cpu = new InterruptedCpu(rig.cpu);
-    cpu.beforeExchange = (nth) => {
-      if (nth <= times) rig.spte = rig.spte ^ harmless;
+    const change = () => {
+      rig.spte = rig.spte ^ harmless;
     };
-    expect(fast(rig, PRESENT | WRITE, cpu)).toBe(expected);
-    expect(cpu.exchanges).toBe(looks);
+    const outcome = { result: expected, exchanges: looks, happened: times };
+    expect(overtaken(rig, PRESENT | WRITE, change, times)).toEqual(outcome);
     expect(rig.walk.log).toEqual(["begin", ...Array<string>(looks).fill("look"), "end"]);
     expect(rig.isDirty(PAGE)).toBe(expected === RetPf.fixed);
     expect(pfFast(rig)).toBe(expected === RetPf.fixed ? 1 : 0);
@@ -225,20 +241,19 @@ describe.each(FORMATS)("a lost compare-exchange, $name", ({ format }) => {
 
   it("against a zap: nothing is given back", () => {
     const rig = loggedRig(format);
-    const cpu = new InterruptedCpu(rig.cpu);
-    cpu.beforeExchange = () => {
+    const zap = () => {
       rig.spte = ZAPPED;
     };
-    expect(fast(rig, PRESENT | WRITE, cpu)).toBe(RetPf.invalid);
+    const expected = { result: RetPf.invalid, exchanges: 1, happened: 1 };
+    expect(overtaken(rig, PRESENT | WRITE, zap)).toEqual(expected);
     expect([rig.spte, rig.isDirty(PAGE)]).toEqual([ZAPPED, false]);
   });
 
   it("against another processor that sets W: spurious, logged once by the winner", () => {
     const rig = loggedRig(format);
-    const cpu = new InterruptedCpu(rig.cpu);
-    cpu.beforeExchange = () => void fast(rig, PRESENT | WRITE);
-    expect(fast(rig, PRESENT | WRITE, cpu)).toBe(RetPf.spurious);
-    expect(cpu.exchanges).toBe(1);
+    const write = () => void fast(rig, PRESENT | WRITE);
+    const expected = { result: RetPf.spurious, exchanges: 1, happened: 1 };
+    expect(overtaken(rig, PRESENT | WRITE, write)).toEqual(expected);
     expect(rig.isDirty(PAGE)).toBe(true);
     expect(pfFast(rig)).toBe(2);
   });

@@ -1,9 +1,9 @@
+import { ReplayingCpu } from "@kvm-age/test-kit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkRmapHead, PTE_LIST_EXT } from "../src/index.js";
 import { type ListState, listState } from "./support/list-state.js";
 import { add, readLockless, remove, zapAll, zapOne } from "./support/operations.js";
-import { runReplayed } from "./support/replaying.js";
 import { RmapVm } from "./support/vm.js";
 
 /** A list as plain arrays: newest descriptor first; one loose entry before there is a descriptor. */
@@ -115,18 +115,13 @@ describe("lists are what plain arrays would be", () => {
   it("and the same on a processor that suspends and replays at every access", () => {
     const vm = new RmapVm();
     const head = vm.head();
-    let suspended = 0;
-    const replayed = <Result>(operation: (cpu: typeof vm.cpu) => Result): Result => {
-      const { result, suspensions } = runReplayed(vm.cpu, operation as never);
-      suspended += suspensions;
-      return result as Result;
-    };
-    for (let id = 0; id < 30; id++) expect(replayed((cpu) => add(vm, head, id, cpu))).toBe(id);
-    replayed((cpu) => remove(vm, head, 3, cpu));
-    replayed((cpu) => zapOne(vm, head, 29, cpu));
-    expect(replayed((cpu) => readLockless(vm, cpu, head))).toHaveLength(28);
-    expect(replayed((cpu) => zapAll(vm, head, cpu)).zapped).toHaveLength(28);
-    expect(suspended).toBeGreaterThan(1000);
+    const replaying = new ReplayingCpu(vm.cpu);
+    for (let id = 0; id < 30; id++) expect(replaying.run((cpu) => add(vm, head, id, cpu))).toBe(id);
+    replaying.run((cpu) => remove(vm, head, 3, cpu));
+    replaying.run((cpu) => zapOne(vm, head, 29, cpu));
+    expect(replaying.run((cpu) => readLockless(vm, cpu, head))).toHaveLength(28);
+    expect(replaying.run((cpu) => zapAll(vm, head, cpu)).zapped).toHaveLength(28);
+    expect(replaying.suspensions).toBeGreaterThan(1000);
     expect(vm.descriptors()).toBe(0);
   });
 });

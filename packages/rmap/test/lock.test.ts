@@ -1,4 +1,5 @@
-import { type Address, type Cpu, LockAssertionError } from "@kvm-age/machine";
+import { type Cpu, LockAssertionError } from "@kvm-age/machine";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   KVM_RMAP_LOCKED,
@@ -9,20 +10,26 @@ import {
   kvmRmapUnlockReadonly,
   pteListAdd,
 } from "../src/index.js";
-import { InterferingCpu } from "./support/interfering-cpu.js";
 import { add, addMany, thrown, underMmuLock } from "./support/operations.js";
-import { type Call, traced } from "./support/traced-cpu.js";
 import { RmapVm } from "./support/vm.js";
 
-/** The calls of `operation` on an unchecked processor, addresses by name, in order. */
+/** One step of an operation: what it did, where, and its operands, as text. */
+type Call = readonly string[];
+
+/** The steps of `operation` on an unchecked processor, addresses by name, in order. */
 function callsOf(vm: RmapVm, operation: (cpu: Cpu) => void): Call[] {
-  const calls: Call[] = [];
-  const names = new Map<number, string>([
+  const names = new Map<unknown, string>([
     [vm.head(), "head"],
     [vm.mmuLock.address, "mmu_lock"],
   ]);
-  operation(traced(vm.machine.attach(), calls, (address: Address) => names.get(address) ?? String(address)));
-  return calls;
+  const text = (value: unknown): string => names.get(value) ?? String(value);
+  const cpu = new RecordingCpu(vm.machine.attach());
+  operation(cpu);
+  return cpu.steps.map(({ kind, address, operands }) => [
+    kind,
+    ...(address === null ? [] : [text(address)]),
+    ...operands.map(text),
+  ]);
 }
 
 function preemptionIsOff(vm: RmapVm): boolean {
@@ -96,11 +103,12 @@ describe("the steps of the lock", () => {
     const other = vm.attach();
     expect(kvmRmapLockReadonly(vm.rmaps, other, vm.head())).toBe(value);
     const release = () => kvmRmapUnlockReadonly(vm.rmaps, other, vm.head(), value);
-    const cpu = new InterferingCpu(vm.cpu, { step: "relax", address: vm.head(), nth: 3, act: release });
-    expect(kvmRmapLockReadonly(vm.rmaps, cpu, vm.head())).toBe(value);
+    const cpu = new InterferingCpu(vm.cpu, [{ step: "relax", address: vm.head(), nth: 3, act: release }]);
+    const recording = new RecordingCpu(cpu);
+    expect(kvmRmapLockReadonly(vm.rmaps, recording, vm.head())).toBe(value);
     cpu.assertAllHappened();
     const spin = ["relax", "loadAcquire"];
-    expect(cpu.steps).toEqual(["readOnce", ...spin, ...spin, ...spin, "cmpxchg"]);
+    expect(recording.stepsAt(vm.head())).toEqual(["readOnce", ...spin, ...spin, ...spin, "cmpxchg"]);
     expect(kvmRmapGet(vm.cpu, vm.head())).toBe(value);
   });
 
@@ -108,8 +116,7 @@ describe("the steps of the lock", () => {
     const { vm } = withEntries(1);
     const other = vm.attach();
     let taken = 0n;
-    const cpu = new InterferingCpu(
-      vm.cpu,
+    const cpu = new InterferingCpu(vm.cpu, [
       {
         step: "cmpxchg",
         address: vm.head(),
@@ -123,10 +130,11 @@ describe("the steps of the lock", () => {
         address: vm.head(),
         act: () => kvmRmapUnlockReadonly(vm.rmaps, other, vm.head(), taken),
       },
-    );
-    expect(kvmRmapLockReadonly(vm.rmaps, cpu, vm.head())).toBe(taken);
+    ]);
+    const recording = new RecordingCpu(cpu);
+    expect(kvmRmapLockReadonly(vm.rmaps, recording, vm.head())).toBe(taken);
     cpu.assertAllHappened();
-    expect(cpu.steps).toEqual(["readOnce", "cmpxchg", "relax", "loadAcquire", "cmpxchg"]);
+    expect(recording.stepsAt(vm.head())).toEqual(["readOnce", "cmpxchg", "relax", "loadAcquire", "cmpxchg"]);
   });
 
   it("a list that is empty after the wait is not locked", () => {
@@ -135,9 +143,10 @@ describe("the steps of the lock", () => {
     other.writeLock(vm.mmuLock);
     kvmRmapLock(vm.rmaps, other, vm.head());
     const purge = () => kvmRmapUnlock(vm.rmaps, other, vm.head(), 0n);
-    const cpu = new InterferingCpu(vm.cpu, { step: "relax", address: vm.head(), act: purge });
-    expect(kvmRmapLockReadonly(vm.rmaps, cpu, vm.head())).toBe(0n);
-    expect(cpu.steps).toEqual(["readOnce", "relax", "loadAcquire"]);
+    const cpu = new InterferingCpu(vm.cpu, [{ step: "relax", address: vm.head(), act: purge }]);
+    const recording = new RecordingCpu(cpu);
+    expect(kvmRmapLockReadonly(vm.rmaps, recording, vm.head())).toBe(0n);
+    expect(recording.stepsAt(vm.head())).toEqual(["readOnce", "relax", "loadAcquire"]);
     expect(preemptionIsOff(vm)).toBe(false);
     expect(vm.cpu.readOnce(vm.head())).toBe(0n);
   });

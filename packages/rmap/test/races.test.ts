@@ -1,4 +1,5 @@
 import { LockAssertionError, type LockdepCpu } from "@kvm-age/machine";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { beforeEach, describe, expect, it } from "vitest";
 import {
   checkRmapHead,
@@ -10,7 +11,6 @@ import {
   RMAP_RECYCLE_THRESHOLD,
   RmapIterator,
 } from "../src/index.js";
-import { InterferingCpu } from "./support/interfering-cpu.js";
 import { add, addMany, readLockless, remove, slotsOf, thrown, zapAll, zapOne } from "./support/operations.js";
 import { PRESENT, RmapVm } from "./support/vm.js";
 
@@ -46,18 +46,20 @@ describe("a writer while a reader holds the list", () => {
       const value = kvmRmapLockReadonly(vm.rmaps, ager, head);
       const sptep = vm.sptep(0);
       const looked = ager.readOnce(sptep);
-      const racing = new InterferingCpu(writer, {
-        step: "relax",
-        address: head,
-        nth: 2,
-        act: () => {
-          // The chain is whole, the entry is gone: an exchange from the value of before does nothing.
-          expect(slotsOf(ager, value)).toHaveLength(count);
-          expect(ager.readOnce(sptep)).toBe(0n);
-          expect(ager.cmpxchg(sptep, looked, PRESENT | ACCESSED, "relaxed")).toBe(0n);
-          kvmRmapUnlockReadonly(vm.rmaps, ager, head, value);
+      const racing = new InterferingCpu(writer, [
+        {
+          step: "relax",
+          address: head,
+          nth: 2,
+          act: () => {
+            // The chain is whole, the entry is gone: an exchange from the value of before does nothing.
+            expect(slotsOf(ager, value)).toHaveLength(count);
+            expect(ager.readOnce(sptep)).toBe(0n);
+            expect(ager.cmpxchg(sptep, looked, PRESENT | ACCESSED, "relaxed")).toBe(0n);
+            kvmRmapUnlockReadonly(vm.rmaps, ager, head, value);
+          },
         },
-      });
+      ]);
       zapOne(vm, head, 0, racing);
       racing.assertAllHappened();
       expect(writer.readOnce(sptep)).toBe(0n);
@@ -69,15 +71,17 @@ describe("a writer while a reader holds the list", () => {
   it("adds the second entry when the reader of the first has finished", () => {
     addMany(vm, head, 1);
     const value = kvmRmapLockReadonly(vm.rmaps, ager, head);
-    const racing = new InterferingCpu(writer, {
-      step: "relax",
-      address: head,
-      act: () => {
-        expect(slotsOf(ager, value)).toEqual([vm.sptep(0)]);
-        expect(vm.descriptors()).toBe(0);
-        kvmRmapUnlockReadonly(vm.rmaps, ager, head, value);
+    const racing = new InterferingCpu(writer, [
+      {
+        step: "relax",
+        address: head,
+        act: () => {
+          expect(slotsOf(ager, value)).toEqual([vm.sptep(0)]);
+          expect(vm.descriptors()).toBe(0);
+          kvmRmapUnlockReadonly(vm.rmaps, ager, head, value);
+        },
       },
-    });
+    ]);
     expect(add(vm, head, 1, racing)).toBe(1);
     racing.assertAllHappened();
     expect(readLockless(vm, ager, head)).toEqual([0, 1]);
@@ -87,14 +91,16 @@ describe("a writer while a reader holds the list", () => {
   it("frees no descriptor that the reader is in", () => {
     addMany(vm, head, 15);
     const value = kvmRmapLockReadonly(vm.rmaps, ager, head);
-    const racing = new InterferingCpu(writer, {
-      step: "relax",
-      address: head,
-      act: () => {
-        expect(vm.descriptors()).toBe(2);
-        kvmRmapUnlockReadonly(vm.rmaps, ager, head, value);
+    const racing = new InterferingCpu(writer, [
+      {
+        step: "relax",
+        address: head,
+        act: () => {
+          expect(vm.descriptors()).toBe(2);
+          kvmRmapUnlockReadonly(vm.rmaps, ager, head, value);
+        },
       },
-    });
+    ]);
     remove(vm, head, 14, racing);
     racing.assertAllHappened();
     expect(vm.descriptors()).toBe(1);
@@ -106,10 +112,11 @@ describe("a reader while a writer holds the list", () => {
   it("waits for zap all, finds the list empty, and is preemptible again", () => {
     addMany(vm, head, 16);
     // The reader has seen the list unlocked and full; everything is zapped before its exchange.
-    const late = new InterferingCpu(ager, { step: "cmpxchg", address: head, act: () => zapAll(vm, head) });
-    expect(readLockless(vm, late, head)).toEqual([]);
+    const late = new InterferingCpu(ager, [{ step: "cmpxchg", address: head, act: () => zapAll(vm, head) }]);
+    const recording = new RecordingCpu(late);
+    expect(readLockless(vm, recording, head)).toEqual([]);
     late.assertAllHappened();
-    expect(late.steps).toEqual(["readOnce", "cmpxchg"]);
+    expect(recording.stepsAt(head)).toEqual(["readOnce", "cmpxchg"]);
     expectPreemptible(ager);
     atRest();
   });
@@ -117,15 +124,17 @@ describe("a reader while a writer holds the list", () => {
   it("is kept out from the first clear to the publication of 0", () => {
     addMany(vm, head, 16);
     let held = 0;
-    const racing = new InterferingCpu(writer, {
-      step: "storeRelease",
-      address: head,
-      act: () => {
-        // All is cleared and freed; the head still has its old value, with the bit.
-        held = Number(ager.readOnce(head) & 2n);
-        expect(vm.descriptors()).toBe(0);
+    const racing = new InterferingCpu(writer, [
+      {
+        step: "storeRelease",
+        address: head,
+        act: () => {
+          // All is cleared and freed; the head still has its old value, with the bit.
+          held = Number(ager.readOnce(head) & 2n);
+          expect(vm.descriptors()).toBe(0);
+        },
       },
-    });
+    ]);
     expect(zapAll(vm, head, racing).zapped).toHaveLength(16);
     racing.assertAllHappened();
     expect(held).toBe(2);
@@ -137,7 +146,7 @@ describe("a reader while a writer holds the list", () => {
 describe("the first entry of an empty list", () => {
   /** Adds entry 0; right before it is published, `act`. */
   function addWhile(act: () => void): void {
-    const racing = new InterferingCpu(writer, { step: "storeRelease", address: head, act });
+    const racing = new InterferingCpu(writer, [{ step: "storeRelease", address: head, act }]);
     expect(add(vm, head, 0, racing)).toBe(0);
     racing.assertAllHappened();
   }
@@ -188,11 +197,13 @@ describe("two readers", () => {
     writer.writeOnce(vm.sptep(1), PRESENT | ACCESSED);
     const answers: boolean[] = [];
     // The second is about to lock when the first comes along and does it all.
-    const second = new InterferingCpu(ager, {
-      step: "cmpxchg",
-      address: head,
-      act: () => answers.push(age(vm.cpu)),
-    });
+    const second = new InterferingCpu(ager, [
+      {
+        step: "cmpxchg",
+        address: head,
+        act: () => answers.push(age(vm.cpu)),
+      },
+    ]);
     answers.push(age(second));
     second.assertAllHappened();
     expect(answers).toEqual([true, false]);

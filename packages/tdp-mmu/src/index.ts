@@ -21,7 +21,7 @@ export { TdpIter } from "./iterator/tdp-iter.js";
 export { tdpMmuIterCondResched } from "./iterator/tdp-mmu-iter-cond-resched.js";
 export { kvmTdpMmuMap } from "./map/kvm-tdp-mmu-map.js";
 export { RootStateError, TdpMmuConfigError } from "./page/errors.js";
-export type { KvmMmuPage } from "./page/kvm-mmu-page.js";
+export { type KvmMmuPage, ptepWord } from "./page/kvm-mmu-page.js";
 export { kvmTdpMmuInvalidateRoots, kvmTdpMmuZapInvalidatedRoots } from "./root/invalidate-roots.js";
 export { kvmTdpMmuAllocRoot, rootOfVcpu } from "./root/kvm-tdp-mmu-alloc-root.js";
 export { kvmTdpMmuGetRoot, kvmTdpMmuPutRoot } from "./root/root-reference.js";

@@ -1,11 +1,10 @@
 import { LockAssertionError, LockGraph, withLockdep } from "@kvm-age/machine";
 import { baseVolatileRule, mergedVolatileRule, type VolatileRule } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu, type StepKind } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmTdpMmuAgeGfnRange, kvmTdpMmuTestAgeGfn } from "../src/index.js";
 import { Guest } from "./kit/guest.js";
-import { type InterceptedStep, InterferingCpu } from "./kit/interfering-cpu.js";
-import { age, sptepAt, testAge } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
+import { age, spteChanges, sptepAt, testAge } from "./kit/operations.js";
 import { FORMATS, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
 
 function make(reference: ReferenceFormat, volatileRule: VolatileRule = baseVolatileRule): Guest {
@@ -38,20 +37,20 @@ describe.each(FORMATS)("aging under mmu_lock, $name", (reference) => {
     guest.fault(3, true);
     const cpu = new RecordingCpu(guest.cpu);
     age(guest, 0, 2048, cpu);
-    expect(cpu.changes().map(({ old_spte, new_spte }) => [old_spte, new_spte])).toEqual([
+    expect(spteChanges(cpu).map(({ old_spte, new_spte }) => [old_spte, new_spte])).toEqual([
       [ofPage(reference.demand, 3), ofPage(reference.aged, 3)],
     ]);
   });
 });
 
 /** The primitive that ages page 3 if it holds `value` at that time. */
-function primitive(reference: ReferenceFormat, rule: VolatileRule, value: bigint): InterceptedStep[] {
+function primitive(reference: ReferenceFormat, rule: VolatileRule, value: bigint): StepKind[] {
   const guest = make(reference, rule);
   guest.fault(3, true);
   const address = sptepAt(guest, 3, 1);
   guest.cpu.writeOnce(address, value);
-  const used: InterceptedStep[] = [];
-  const steps: InterceptedStep[] = ["writeOnce", "xchg", "fetchAnd", "cmpxchg"];
+  const used: StepKind[] = [];
+  const steps: StepKind[] = ["writeOnce", "xchg", "fetchAnd", "cmpxchg"];
   const cpu = new InterferingCpu(
     guest.cpu,
     steps.map((step) => ({ step, address, act: () => used.push(step) })),

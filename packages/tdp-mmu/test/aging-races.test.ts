@@ -1,10 +1,10 @@
 import { type Cpu, type TraceEvent, traceTo } from "@kvm-age/machine";
 import { RetPf } from "@kvm-age/page-fault";
 import { type Gfn, isFrozenSpte, isShadowPresentPte, linux615 } from "@kvm-age/spte";
+import { InterferingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { checkTdpMmuInvariants, kvmTdpMmuTrySplitHugePages, type LeafScan } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { age, entriesOf, leaves, PRESENT, sptepAt, tableOf, underReadLock, WRITE } from "./kit/operations.js";
 import { FORMATS, ofPage, type ReferenceFormat, withPfn } from "./kit/reference-values.js";
 

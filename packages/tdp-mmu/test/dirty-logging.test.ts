@@ -1,5 +1,6 @@
 import { RetPf } from "@kvm-age/page-fault";
 import type { Gfn } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   kvmTdpMmuClearDirtyPtMasked,
@@ -8,18 +9,17 @@ import {
   type TdpMmuOptions,
 } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
   dirtyBit,
   flushes,
   harvestDirtyLog,
   PRESENT,
   READ,
+  spteChanges,
   sptepAt,
   underWriteLock,
   WRITE,
 } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
 
 const W = 2n;
@@ -171,7 +171,7 @@ describe("clearing a window of 64 pages", () => {
     const cpu = new RecordingCpu(guest.cpu);
     clear(guest, 0, 7n, wrprot, cpu);
     clear(guest, 0, 7n, wrprot, cpu);
-    expect(cpu.changes().map(({ gfn, old_spte, new_spte }) => [gfn, old_spte, new_spte])).toEqual(
+    expect(spteChanges(cpu).map(({ gfn, old_spte, new_spte }) => [gfn, old_spte, new_spte])).toEqual(
       [1, 2].map((page) => {
         const young = ofPage(FORMATS[0]!.demand, page);
         return [SLOT_GFN + page, young, young & ~bit];

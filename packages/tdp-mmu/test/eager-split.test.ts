@@ -1,12 +1,11 @@
 import { FRAME_BYTES, OutOfMemoryError } from "@kvm-age/machine";
 import type { Gfn, PgLevel } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { checkTdpMmuInvariants, kvmTdpMmuTrySplitHugePages } from "../src/index.js";
 import { rootCountWord } from "../src/page/kvm-mmu-page.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { leaves, rootOf, sptepAt, tables, underReadLock, underWriteLock } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage } from "./kit/reference-values.js";
 
 const ONE_GIB = 262144;
@@ -95,11 +94,11 @@ describe.each([
     const mode = shared ? "read" : "write";
     const at = cpu.log.indexOf("allocate");
     expect(cpu.log.slice(at - 2, at + 3)).toEqual([
-      "rcu end",
+      "rcu_read_unlock",
       `${mode}_unlock kvm->mmu_lock`,
       "allocate",
       `${mode}_lock kvm->mmu_lock`,
-      "rcu",
+      "rcu_read_lock",
     ]);
   });
 

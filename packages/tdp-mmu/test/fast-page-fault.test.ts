@@ -1,10 +1,10 @@
 import type { Cpu } from "@kvm-age/machine";
 import { fastPageFault, KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import { PFERR_FETCH_MASK } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmTdpMmuWrprotSlot } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
   age,
   dirtyBit,
@@ -16,7 +16,6 @@ import {
   underReadLock,
   WRITE,
 } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage } from "./kit/reference-values.js";
 
 const FETCH = PFERR_FETCH_MASK;
@@ -67,7 +66,7 @@ describe.each(FORMATS)("a fast page fault, $name", (reference) => {
     expect(dirtyBit(guest, 3)).toBe(true);
     expect(leaves(guest)).toEqual([1, 0, 0]);
     expect(pfFast(guest)).toBe(1);
-    expect(cpu.log).toEqual(["rcu", "fast_page_fault", "rcu end"]);
+    expect(cpu.log).toEqual(["rcu_read_lock", "fast_page_fault", "rcu_read_unlock"]);
     expect(cpu.events[0]!.fields).toMatchObject({
       old_spte: ofPage(reference.logged, 3),
       new_spte: ofPage(reference.demand, 3),
@@ -112,10 +111,10 @@ describe.each(FORMATS)("a fast page fault, $name", (reference) => {
     const guest = new Guest(reference.init);
     const cpu = new RecordingCpu(guest.cpu);
     fast(guest, 3, PRESENT | WRITE, cpu);
-    expect(cpu.names()).toEqual(["fast_page_fault"]);
+    expect(cpu.eventNames()).toEqual(["fast_page_fault"]);
     expect(cpu.events[0]!.fields).toMatchObject({ fixed: false, spurious: false });
     fast(guest, 3, PRESENT | READ, cpu);
-    expect(cpu.names()).toEqual(["fast_page_fault"]);
+    expect(cpu.eventNames()).toEqual(["fast_page_fault"]);
   });
 });
 

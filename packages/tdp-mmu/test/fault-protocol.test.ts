@@ -1,6 +1,7 @@
 import { CacheExhaustedError } from "@kvm-age/machine";
 import type { HvaToPfnResult } from "@kvm-age/memslot";
 import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   kvmMmuFreeObsoleteRoots,
@@ -10,7 +11,6 @@ import {
   kvmTdpMmuZapAllFast,
 } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
   invalidateEnd,
   invalidateStart,
@@ -21,7 +21,6 @@ import {
   underReadLock,
   WRITE,
 } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage } from "./kit/reference-values.js";
 
 const NOT_PRESENT = 0x8000000000000000n;
@@ -253,7 +252,7 @@ describe("a lost race while mapping", () => {
     expect(cpu.log).not.toContain("call_rcu");
     expect(inUse()).toEqual(before.map((count) => count + 3));
     // The event of the table that lost was emitted all the same.
-    expect(cpu.names().filter((name) => name === "kvm_mmu_get_page")).toHaveLength(1);
+    expect(cpu.eventNames().filter((name) => name === "kvm_mmu_get_page")).toHaveLength(1);
   });
 
   it("against a frozen entry: retry without a store", () => {
@@ -263,7 +262,7 @@ describe("a lost race while mapping", () => {
     guest.cpu.writeOnce(sptep, reference.frozen);
     const cpu = new RecordingCpu(guest.cpu);
     expect(guest.faultWithCode(3, WRITE, cpu)).toBe(RetPf.retry);
-    expect(cpu.stores).not.toContain(sptep);
+    expect(cpu.writesTo(sptep)).toEqual([]);
     expect(guest.spte(3)).toBe(reference.frozen);
   });
 

@@ -1,8 +1,8 @@
 import { PFERR_RSVD_MASK, RetPf } from "@kvm-age/page-fault";
 import { isMmioSpte, linux73, linux615, type RuleSet } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { Guest } from "./kit/guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 /** A page behind the end of the slot. */
 const OUTSIDE = 4096;

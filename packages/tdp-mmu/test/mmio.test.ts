@@ -1,10 +1,10 @@
 import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import type { Gfn } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmTdpMmuPageFault } from "../src/index.js";
 import { Guest, type GuestInit, SLOT_GFN, SLOT_HVA } from "./kit/guest.js";
 import { leaves, READ, tables, WRITE } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { RULE_SETS } from "./kit/reference-values.js";
 
 const APIC = 0xfee00;
@@ -22,8 +22,8 @@ describe.each(FORMS)("a fault outside every slot, %s", (_name, init, value) => {
     const cpu = new RecordingCpu(guest.cpu);
     expect(guest.faultWithCode(PAGE, WRITE, cpu)).toBe(RetPf.emulate);
     expect(guest.entry(PAGE)).toMatchObject({ level: 1, spte: value });
-    expect(cpu.names()).toContain("mark_mmio_spte");
-    expect(cpu.names()).not.toContain("kvm_mmu_set_spte");
+    expect(cpu.eventNames()).toContain("mark_mmio_spte");
+    expect(cpu.eventNames()).not.toContain("kvm_mmu_set_spte");
     expect(leaves(guest)).toEqual([0, 0, 0]);
     expect(guest.mmu.statistics.read(guest.cpu).pf_mmio_spte_created).toBe(1);
     expect(guest.host.released).toEqual({ unused: 0, clean: 0, dirty: 0 });

@@ -1,9 +1,9 @@
 import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import { isMmioSpte, PFERR_WRITE_MASK } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { expect, it } from "vitest";
 import { checkTdpMmuInvariants, kvmTdpMmuAgeGfnRange, kvmTdpMmuMap } from "../src/index.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 // Found by torture: vCPU A faults while the slot is gone, the slot is made again, vCPU B maps the page, aging hides it (no
 // A/D bits), and only then A takes mmu_lock with its answer "no slot".

@@ -1,9 +1,9 @@
 import { RetPf } from "@kvm-age/page-fault";
 import { linux73, PFERR_FETCH_MASK } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { type KvmMmuPage, kvmRecoverNxHugePages, kvmTdpMmuZapSp, RootStateError } from "../src/index.js";
 import { Guest, type GuestInit } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
   entriesOf,
   leaves,
@@ -19,7 +19,6 @@ import {
   type unmap,
   WRITE,
 } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, RULE_SETS } from "./kit/reference-values.js";
 
 const FETCH = PFERR_FETCH_MASK;
@@ -163,12 +162,14 @@ describe.each(RULE_SETS)("the recovery worker, %s", (_name, ruleSet) => {
     kvmRecoverNxHugePages(guest.mmu, cpu);
     const steps = cpu.log.filter((step) => !step.startsWith("kvm_") && !step.startsWith("spin_"));
     expect(steps).toEqual([
+      "srcu_read_lock kvm->srcu",
       `${mode}_lock kvm->mmu_lock`,
-      "rcu",
+      "rcu_read_lock",
       "call_rcu",
       "flush",
-      "rcu end",
+      "rcu_read_unlock",
       `${mode}_unlock kvm->mmu_lock`,
+      "srcu_read_unlock kvm->srcu",
     ]);
   });
 
@@ -185,9 +186,9 @@ describe.each(RULE_SETS)("the recovery worker, %s", (_name, ruleSet) => {
     cpu.needbreak = () => true;
     expect(kvmRecoverNxHugePages(guest.mmu, cpu)).toBe(3);
     const steps = cpu.log.filter((step) => !step.startsWith("kvm_") && !step.startsWith("spin_"));
-    const one = ["call_rcu", "flush", "rcu end", `${mode}_unlock kvm->mmu_lock`, "cond_resched"];
-    const again = [`${mode}_lock kvm->mmu_lock`, "rcu"];
-    expect(steps.slice(2, 9)).toEqual([...one, ...again]);
+    const one = ["call_rcu", "flush", "rcu_read_unlock", `${mode}_unlock kvm->mmu_lock`, "cond_resched"];
+    const again = [`${mode}_lock kvm->mmu_lock`, "rcu_read_lock"];
+    expect(steps.slice(3, 10)).toEqual([...one, ...again]);
   });
 
   it("merely forgets a table whose slot is dirty-logged", () => {

@@ -1,11 +1,10 @@
 import { kvmMmuGfnDisallowLpage } from "@kvm-age/memslot";
 import type { Gfn, PgLevel } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmTdpMmuRecoverHugePages } from "../src/index.js";
 import { Guest, type GuestInit, SLOT_GFN } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { leaves, sptepAt, tables, underReadLock, underWriteLock, unmap, WRITE } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage } from "./kit/reference-values.js";
 
 const ONE_GIB = 262144;
@@ -51,7 +50,7 @@ it("flushes the slot's range once, before it leaves RCU", () => {
   recover(guest, cpu);
   const at = cpu.log.indexOf("flush 0x40000+2048");
   expect(cpu.log.filter((step) => step.startsWith("flush"))).toEqual(["flush 0x40000+2048"]);
-  expect(cpu.log.slice(at + 1)[0]).toBe("rcu end");
+  expect(cpu.log.slice(at + 1)[0]).toBe("rcu_read_unlock");
   expect(cpu.log.slice(at).filter((step) => step === "call_rcu")).toEqual([]);
 });
 
@@ -129,7 +128,7 @@ describe("contention", () => {
     for (const step of cpu.log) {
       if (step === "call_rcu") pending = true;
       if (step.startsWith("flush")) pending = false;
-      if (step === "rcu end" || step.startsWith("read_unlock")) expect(pending).toBe(false);
+      if (step === "rcu_read_unlock" || step.startsWith("read_unlock")) expect(pending).toBe(false);
     }
   });
 

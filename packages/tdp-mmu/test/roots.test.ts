@@ -1,5 +1,6 @@
 import { memberRequestsWord } from "@kvm-age/machine";
 import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "@kvm-age/page-fault";
+import { InterferingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   createTdpMmuVcpu,
@@ -27,7 +28,6 @@ import { roleWord, rootCountWord, scheduledRootToZapWord, spRole } from "../src/
 import { nextMatchingRoot, tdpMmuRootMatch } from "../src/root/root-list.js";
 import { tdpMmuNextRoot } from "../src/root/root-reference.js";
 import { Guest } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { leaves, rootOf, tables, underReadLock, underWriteLock } from "./kit/operations.js";
 import { RULE_SETS } from "./kit/reference-values.js";
 

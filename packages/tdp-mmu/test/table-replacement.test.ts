@@ -1,8 +1,8 @@
 import { RetPf } from "@kvm-age/page-fault";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { Guest } from "./kit/guest.js";
 import { dirtyBit, entriesOf, leaves, PRESENT, sptepAt, tableOf, tables, WRITE } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, RULE_SETS, withPfn } from "./kit/reference-values.js";
 
 describe.each(RULE_SETS)("a huge page over a table, %s", (name, ruleSet) => {
@@ -34,8 +34,8 @@ describe.each(RULE_SETS)("a huge page over a table, %s", (name, ruleSet) => {
     const { cpu } = replace();
     const flush = cpu.log.indexOf("flush 0x40200+512");
     expect(flush).toBeGreaterThan(cpu.log.indexOf("call_rcu"));
-    expect(cpu.log.indexOf("rcu end", flush)).toBeGreaterThan(flush);
-    expect(cpu.log.slice(flush).filter((step) => step === "rcu")).toEqual([]);
+    expect(cpu.log.indexOf("rcu_read_unlock", flush)).toBeGreaterThan(flush);
+    expect(cpu.log.slice(flush).filter((step) => step === "rcu_read_lock")).toEqual([]);
   });
 
   it("tells of the table and of the entry above it in the order of the rule set", () => {

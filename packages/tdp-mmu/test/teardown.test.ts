@@ -1,4 +1,5 @@
 import { RetPf } from "@kvm-age/page-fault";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   destroyTdpMmu,
@@ -12,18 +13,17 @@ import {
   RootStateError,
 } from "../src/index.js";
 import { Guest, type GuestInit } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
   age,
   harvestDirtyLog,
   leaves,
+  spteChanges,
   sptepAt,
   tables,
   underWriteLock,
   unmap,
   WRITE,
 } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, RULE_SETS } from "./kit/reference-values.js";
 
 describe.each(RULE_SETS)("tearing down a dead table while others use it, %s", (_name, ruleSet) => {
@@ -41,7 +41,7 @@ describe.each(RULE_SETS)("tearing down a dead table while others use it, %s", (_
     expect(guest.faultWithCode(800, WRITE, cpu)).toBe(RetPf.fixed);
     expect(interfering.happened).toBe(1);
     expect(guest.cpu.readOnce(address)).toBe(reference.frozen);
-    const torn = cpu.changes().filter(({ old_spte }) => old_spte === ofPage(reference.demand, 513));
+    const torn = spteChanges(cpu).filter(({ old_spte }) => old_spte === ofPage(reference.demand, 513));
     expect(torn).toHaveLength(1);
     expect(leaves(guest)).toEqual([0, 1, 0]);
   });

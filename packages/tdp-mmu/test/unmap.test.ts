@@ -1,5 +1,6 @@
 import { KvmPageFault, RetPf } from "@kvm-age/page-fault";
 import type { Gfn } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   createTdpMmuVcpu,
@@ -12,10 +13,10 @@ import {
   tdpMmuZapRoot,
 } from "../src/index.js";
 import { Guest, SLOT_GFN, SLOT_HVA } from "./kit/guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
   leaves,
   rootOf,
+  spteChanges,
   sptepAt,
   tables,
   underReadLock,
@@ -23,7 +24,6 @@ import {
   unmap,
   WRITE,
 } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage } from "./kit/reference-values.js";
 
 const NOT_PRESENT = 0x8000000000000000n;
@@ -52,7 +52,7 @@ describe.each(FORMATS)("unmapping a range, $name", (reference) => {
     const guest = populated(reference.init);
     const cpu = new RecordingCpu(guest.cpu);
     unmap(guest, 2, 4, cpu);
-    expect(cpu.changes()).toEqual(
+    expect(spteChanges(cpu)).toEqual(
       [2, 3].map((page) => ({
         as_id: 0,
         gfn: SLOT_GFN + page,
@@ -73,7 +73,7 @@ describe.each(FORMATS)("unmapping a range, $name", (reference) => {
     const cpu = new RecordingCpu(interfering);
     unmap(guest, 2, 3, cpu);
     expect(interfering.happened).toBe(1);
-    expect(cpu.changes()[0]!.old_spte).toBe(ofPage(reference.demand, 2));
+    expect(spteChanges(cpu)[0]!.old_spte).toBe(ofPage(reference.demand, 2));
   });
 });
 
@@ -154,8 +154,8 @@ describe.each([
 
   it("goes from small to large", () => {
     const { cpu } = zapped();
-    const levels = cpu
-      .changes()
+    const levels = spteChanges(cpu)
+
       .filter(({ new_spte }) => new_spte === NOT_PRESENT)
       .map(({ level }) => level);
     expect(levels).toEqual([...Array(7).fill(1), 2, 2, 2, 3, 4]);
@@ -176,7 +176,7 @@ it("a lost exchange while zapping a root shared is tried again on the new value"
   underReadLock(guest, cpu, () => tdpMmuZapRoot(guest.mmu, cpu, rootOf(guest), true));
   expect(interfering.happened).toBe(1);
   expect(leaves(guest)).toEqual([0, 0, 0]);
-  const change = cpu.changes().find(({ gfn, level }) => gfn === SLOT_GFN + 2 && level === 1)!;
+  const change = spteChanges(cpu).find(({ gfn, level }) => gfn === SLOT_GFN + 2 && level === 1)!;
   expect((change.old_spte as bigint) & 2n).toBe(0n);
 });
 

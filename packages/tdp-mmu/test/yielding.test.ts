@@ -1,5 +1,6 @@
 import type { Cpu } from "@kvm-age/machine";
 import { RetPf } from "@kvm-age/page-fault";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   KVM_VALID_ROOTS,
@@ -13,7 +14,6 @@ import {
 } from "../src/index.js";
 import { Guest } from "./kit/guest.js";
 import { leaves, rootOf, tables, underReadLock, underWriteLock, unmap, WRITE } from "./kit/operations.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const LOCK = "kvm->mmu_lock";
 
@@ -36,7 +36,13 @@ function steps(cpu: RecordingCpu): string[] {
   return cpu.log.filter((step) => !step.startsWith("kvm_"));
 }
 
-const YIELD = ["rcu end", `write_unlock ${LOCK}`, "cond_resched", `write_lock ${LOCK}`, "rcu"];
+const YIELD = [
+  "rcu_read_unlock",
+  `write_unlock ${LOCK}`,
+  "cond_resched",
+  `write_lock ${LOCK}`,
+  "rcu_read_lock",
+];
 
 describe("an unmap that may block, with somebody always waiting", () => {
   it("ends, with everything unmapped", () => {
@@ -55,7 +61,7 @@ describe("an unmap that may block, with somebody always waiting", () => {
     let flushed = 0;
     for (const [index, step] of cpu.log.entries()) {
       if (step === "kvm_tdp_mmu_spte_changed") pending = true;
-      if (step === "rcu end" && cpu.log[index + 2] === "cond_resched") expect(pending).toBe(false);
+      if (step === "rcu_read_unlock" && cpu.log[index + 2] === "cond_resched") expect(pending).toBe(false);
       if (step !== "flush") continue;
       expect(pending).toBe(true);
       pending = false;
@@ -134,11 +140,11 @@ it("write protection of a slot yields its read lock", () => {
   const log = steps(cpu);
   const at = log.indexOf("cond_resched");
   expect(log.slice(at - 2, at + 3)).toEqual([
-    "rcu end",
+    "rcu_read_unlock",
     `read_unlock ${LOCK}`,
     "cond_resched",
     `read_lock ${LOCK}`,
-    "rcu",
+    "rcu_read_lock",
   ]);
   expect(log).not.toContain("flush");
   for (const page of [0, 1, 2, 511, 512, 600, 1500]) expect(guest.spte(page) & 2n).toBe(0n);

@@ -5,6 +5,7 @@ export {
   ACCESS_GUEST_PAGE_FAULT,
   type AccessResult,
 } from "./access/access-result.js";
+export { PERMISSION_ANY_WRITE } from "./access/permission.js";
 export {
   FlushDomainFullError,
   GuestAddressRangeError,
@@ -50,6 +51,7 @@ export {
 export { type GuestWriteRecorder, noWriteRecorder } from "./recorder/guest-write-recorder.js";
 export type { RecorderHandle, RecorderInit, RecorderMachine } from "./recorder/recorder-range.js";
 export type { VcpuStatistics } from "./statistics/vcpu-statistics.js";
+export type { CachedTranslation } from "./tlb/tlb.js";
 export { DEFAULT_TLB_GEOMETRY, type TlbArrayGeometry, type TlbGeometry } from "./tlb/tlb-geometry.js";
 export { allocateVcpu, attachVcpu, createVcpu, type VcpuMachine } from "./vcpu/create-vcpu.js";
 export { type LoadCr3Options, readGuestPaging } from "./vcpu/guest-paging.js";

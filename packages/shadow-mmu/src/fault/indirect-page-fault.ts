@@ -3,7 +3,6 @@ import { NULL_SLOT } from "@kvm-age/memslot";
 import {
   type KvmPageFault,
   kvmMmuFinishPageFault,
-  PFERR_RSVD_MASK,
   pageFaultHandlePageTrack,
   RetPf,
 } from "@kvm-age/page-fault";
@@ -103,9 +102,8 @@ export function indirectPageFault(
   errorCode: bigint,
 ): RetPf {
   const { fault, result } = indirect;
-  // A reserved bit was in an entry of ours, which is no business of the guest's.
-  const access = fault.errorCode & ~PFERR_RSVD_MASK;
-  const walk = walkAddr(mmu, cpu, vcpu, vcpu.current(cpu), fault.addr, access);
+  // The walk looks at W, U and F: a reserved bit in an entry of KVM's own is no business of the guest's.
+  const walk = walkAddr(mmu, cpu, vcpu, vcpu.current(cpu), fault.addr, fault.errorCode);
   if (walk.fault !== null) {
     if (!fault.prefetch) result.guestFault = withHardwareBits(walk, walk.fault, errorCode);
     return RetPf.retry;

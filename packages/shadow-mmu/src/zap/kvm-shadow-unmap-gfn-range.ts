@@ -1,5 +1,10 @@
-import type { Cpu } from "@kvm-age/machine";
-import { type KvmGfnRange, kvmMemslotsHaveRmaps, mmuInvalidateInProgress } from "@kvm-age/memslot";
+import { type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
+import {
+  type KvmGfnRange,
+  kvmMemslotsHaveRmaps,
+  mmuInvalidateInProgress,
+  slotRmapArray,
+} from "@kvm-age/memslot";
 import { type KvmRmapHead, kvmZapAllRmapSptes } from "@kvm-age/rmap";
 import { type Gfn, KVM_MAX_HUGEPAGE_LEVEL, PG_LEVEL_4K } from "@kvm-age/spte";
 import { walkSlotRmapRange } from "../leaf-rmap/walk-slot-rmaps.js";
@@ -31,6 +36,9 @@ export function kvmShadowUnmapGfnRange(
   const { memslots } = mmu;
   if (mmuInvalidateInProgress(memslots, cpu) === 0) cpu.lockdep.assertHeld(memslots.locks.slotsLock, "write");
   if (!kvmMemslotsHaveRmaps(memslots, cpu)) return flush;
+  // The VM's first shadow root may be made while a slot is being deleted: then the INVALID copy, which is in the active set, has got the
+  // lists, and the slot that is to be flushed has not. No shadow page maps it: there was none before, and now faults retry.
+  if (slotRmapArray(cpu, range.slot, PG_LEVEL_4K) === NULL_ADDRESS) return flush;
   return walkSlotRmapRange(
     mmu,
     cpu,

@@ -1,7 +1,13 @@
 import { ForwardingCpu, memberRequestsWord, type TraceEvent, traceTo } from "@kvm-age/machine";
-import type { Hva } from "@kvm-age/memslot";
+import {
+  type Hva,
+  kvmMmuInvalidateEnd,
+  kvmMmuInvalidateRangeAdd,
+  kvmMmuInvalidateStart,
+} from "@kvm-age/memslot";
 import { REQUEST_MMU_FREE_OBSOLETE_ROOTS, REQUEST_MMU_SYNC, RetPf } from "@kvm-age/page-fault";
 import {
+  type Gfn,
   isExecutablePte,
   isMmioSpte,
   isShadowPresentPte,
@@ -10,6 +16,7 @@ import {
   linux73,
   linux615,
   roleFields,
+  SHADOW_NONPRESENT_VALUE,
   spteToPfn,
 } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
@@ -596,6 +603,34 @@ describe("neighbours", () => {
     expect(violations(guest)).toEqual([]);
   });
 
+  it("that are unmapped now lose what was cached of them", () => {
+    const { guest, tables, load } = guestOf();
+    map(tables, (page) => (page === 4 ? 0n : LEAF));
+    tables.map(0x40_4000, 0x9_0000, LEAF);
+    load();
+    guest.fault(0x40_4000, WRITE);
+    expect(isMmioSpte(guest.format, lastStep(guest, 0x40_4000).spte)).toBe(true);
+    // The guest changes its mind unseen, and has no flush to make: what it had was never in a TLB.
+    guest.poke(tables.entry(0x40_4000, 1), 0n);
+    guest.fault(0x40_3000, WRITE);
+    expect(lastStep(guest, 0x40_4000).spte).toBe(SHADOW_NONPRESENT_VALUE);
+    expect(violations(guest)).toEqual([]);
+  });
+
+  it("wait while any page is being invalidated", () => {
+    const { guest, tables, load } = guestOf();
+    map(tables, () => LEAF);
+    load();
+    const { memslots, cpu } = guest;
+    guest.underWriteLock(() => {
+      kvmMmuInvalidateStart(memslots, cpu);
+      kvmMmuInvalidateRangeAdd(memslots, cpu, 304 as Gfn, 305 as Gfn);
+    });
+    expect(guest.fault(0x40_3000, WRITE).ret).toBe(RetPf.fixed);
+    expect(mapped(guest).filter((isMapped) => isMapped)).toHaveLength(1);
+    guest.underWriteLock(() => kvmMmuInvalidateEnd(memslots, cpu));
+  });
+
   it("of a large page of the guest's are its own", () => {
     const { guest, tables, load } = guestOf();
     tables.map(0x20_0000, 0x400, LEAF | PS, 2);
@@ -614,6 +649,15 @@ describe("neighbours", () => {
     guest.fault(0x40_3000, WRITE);
     expect(mapped(guest).filter((isMapped) => isMapped)).toHaveLength(1);
   });
+});
+
+it("a guest that does not page is mapped linearly, by 2 MiB at most", () => {
+  const guest = new ShadowGuest({ slotPages: 0x80000, hugeLevel: 3 });
+  guest.load(longMode({ cr0Pg: false, eferLma: false }));
+  expect(guest.fault(2 ** 30 + 0x5000, WRITE).ret).toBe(RetPf.fixed);
+  const leaf = leafOf(guest, 2 ** 30 + 0x5000)!;
+  expect([leaf.level, spteToPfn(guest.format, leaf.spte)]).toEqual([2, guest.host.pfnOf(0x40000)]);
+  expect(violations(guest)).toEqual([]);
 });
 
 describe("quota and events", () => {

@@ -1,3 +1,4 @@
+import { type Address, ForwardingCpu } from "@kvm-age/machine";
 import { isMmioSpte, isShadowPresentPte, isWritablePte, linux73, linux615, spteToPfn } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { kvmMmuInvalidateAddr, kvmMmuInvlpg } from "../../src/guest-walk/kvm-mmu-invlpg.js";
@@ -89,6 +90,9 @@ describe.each([linux73, linux615])("INVLPG, $name", (ruleSet) => {
     guest.poke(gpte(GVA), 0n);
     invlpg(GVA);
     expect(flushes).toEqual([{ startGfn: DATA, pages: 1 }]);
+    // The entry is empty by now.
+    invlpg(GVA);
+    expect(flushes).toHaveLength(1);
   });
 });
 
@@ -98,10 +102,19 @@ it("a table in sync is left alone: it cannot have changed unnoticed", () => {
   tables.map(GVA, DATA, LEAF);
   guest.load(longMode());
   guest.fault(GVA, WRITE);
-  const { spte } = lastStep(guest, GVA);
+  const { spte, sptep } = lastStep(guest, GVA);
   guest.poke(tables.entry(GVA, 1), 0n);
-  guest.inSrcu(() => kvmMmuInvlpg(guest.mmu, guest.cpu, guest.vcpu, GVA));
+  const read: Address[] = [];
+  class WatchingCpu extends ForwardingCpu {
+    override readOnce(address: Address): bigint {
+      read.push(address);
+      return super.readOnce(address);
+    }
+  }
+  guest.inSrcu(() => kvmMmuInvlpg(guest.mmu, new WatchingCpu(guest.cpu), guest.vcpu, GVA));
   expect(lastStep(guest, GVA).spte).toBe(spte);
+  // The walk ends at the root, under which nothing is unsync.
+  expect(read).not.toContain(sptep);
 });
 
 it("forgets an access outside every slot at that address", () => {

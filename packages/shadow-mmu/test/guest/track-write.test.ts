@@ -1,5 +1,5 @@
 import { ForwardingCpu } from "@kvm-age/machine";
-import { KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY } from "@kvm-age/memslot";
+import { KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, slotDirtyBitmap } from "@kvm-age/memslot";
 import { RetPf } from "@kvm-age/page-fault";
 import { type Gfn, isShadowPresentPte, linux73, linux615 } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
@@ -12,6 +12,7 @@ import {
 import { kvmWriteGuestPte } from "../../src/guest-write/kvm-write-guest-pte.js";
 import { kvmInitShadowEptMmu } from "../../src/vcpu/kvm-init-shadow-ept-mmu.js";
 import { ShadowGuest, type ShadowGuestInit } from "../kit/shadow-guest.js";
+import { HOST_BASE } from "./kit/byte-host.js";
 import { violations } from "./kit/check.js";
 import { A, D, EPT_A, EPT_D, EPT_RWX, EPT_WB, GuestTables, P, U, W } from "./kit/guest-tables.js";
 import { longMode } from "./kit/registers.js";
@@ -72,11 +73,20 @@ describe("track_write", () => {
     expect(violations(guest)).toEqual([]);
   });
 
-  it.each([0, 4])("half an entry at offset %i counts as all of it", (offset) => {
+  it.each([0, 4, 6])("four bytes at offset %i count as all of the entry", (offset) => {
     const { guest, tables, track } = guestWithPages();
     track(tables.entry(GVA, 1) + offset, 4);
     expect(isShadowPresentPte(lastStep(guest, GVA).spte)).toBe(false);
     expect(guest.statistic("mmu_flooded")).toBe(0);
+  });
+
+  it("flushes if hardware may have used the entry", () => {
+    const { guest, tables, track } = guestWithPages();
+    let flushes = 0;
+    guest.cpu.flushRemoteTlbs = () => void flushes++;
+    track(tables.entry(GVA, 1), 8);
+    track(tables.entry(GVA, 1), 8);
+    expect(flushes).toBe(1);
   });
 
   it("a byte at the start of an entry is a flag; any other gives the table up", () => {
@@ -178,18 +188,18 @@ describe("a write carried out for the guest", () => {
     expect(write(0x1_0000_0000, 1n)).toBe(false);
     guest.host.missing.add(7);
     expect(write(0x7000, 1n)).toBe(false);
-    guest.setRegion(0, 0, 0, 0x7f0000000000 as never, 0);
-    guest.setRegion(0, 0, 64, 0x7f0000000000 as never, KVM_MEM_READONLY);
+    guest.setRegion(0, 0, 0, HOST_BASE, 0);
+    guest.setRegion(0, 0, 64, HOST_BASE, KVM_MEM_READONLY);
     expect(write(0x6000, 1n)).toBe(false);
     expect(guest.peek(0x6000)).toBe(0n);
   });
 
   it("is logged", () => {
     const { guest, write } = guestWithPages();
-    guest.setRegion(0, 0, 4096, 0x7f0000000000 as never, KVM_MEM_LOG_DIRTY_PAGES);
+    guest.setRegion(0, 0, 4096, HOST_BASE, KVM_MEM_LOG_DIRTY_PAGES);
     write(0x6000, 1n);
-    const bitmap = guest.cpu.readOnce32((guest.slot + 32) as never);
-    expect(guest.cpu.readOnce(bitmap as never) & (1n << 6n)).toBe(1n << 6n);
+    const bitmap = guest.cpu.readOnce(slotDirtyBitmap(guest.cpu, guest.slot));
+    expect(bitmap & (1n << 6n)).toBe(1n << 6n);
   });
 
   it("stores first, has its barrier, then looks whether any table is shadowed", () => {
@@ -242,6 +252,23 @@ describe("unprotecting a gfn", () => {
     const second = guest.fault(tableGva + 8, PRESENT_WRITE);
     expect(second).toMatchObject({ ret: RetPf.emulate, allowRetry: false });
     expect(violations(guest)).toEqual([]);
+  });
+
+  it("is forgotten when another page is protected from a write", () => {
+    const { guest, tables } = guestWithPages();
+    const { mmu, cpu, vcpu } = guest;
+    const window = (page: number, gfn: number) => {
+      tables.map(GVA + 0x10_0000 + page * 4096, gfn, LEAF);
+      return GVA + 0x10_0000 + page * 4096;
+    };
+    tables.map(0x1000, 301, LEAF);
+    guest.fault(0x1000, WRITE);
+    const first = window(0, tables.tableGfn(0x1000, 2));
+    const second = window(1, tables.tableGfn(GVA, 2));
+    expect(guest.inSrcu(() => kvmMmuUnprotectGfnAndRetry(mmu, cpu, vcpu, first, 0))).toBe(true);
+    guest.fault(0x1000, WRITE);
+    expect(guest.fault(second, PRESENT_WRITE)).toMatchObject({ ret: RetPf.emulate, allowRetry: true });
+    expect(guest.fault(first, PRESENT_WRITE)).toMatchObject({ ret: RetPf.emulate, allowRetry: true });
   });
 
   it("of an address that the guest cannot write does nothing", () => {

@@ -1,9 +1,11 @@
 import { type TraceEvent, traceTo } from "@kvm-age/machine";
-import { linux73, linux615 } from "@kvm-age/spte";
+import { KVM_MEM_LOG_DIRTY_PAGES, slotDirtyBitmap } from "@kvm-age/memslot";
+import { type Gfn, linux73, linux615 } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { gvaToGpa } from "../../src/guest-walk/gva-to-gpa.js";
 import { walkAddr } from "../../src/guest-walk/walk-addr.js";
 import type { GuestPagingRegisters } from "../../src/role/guest-paging-registers.js";
+import { HOST_BASE } from "./kit/byte-host.js";
 import { walkableContext } from "./kit/contexts.js";
 import { BACKED_PAGES, GuestRig, type GuestRigInit, ROM_GFN, ROM_PAGES } from "./kit/guest-rig.js";
 import { A, D, GuestTables, NX, P, PS, U, W } from "./kit/guest-tables.js";
@@ -186,6 +188,20 @@ describe("Accessed and Dirty", () => {
     expect(found.fault).toBeNull();
     expect(found.pteWritable.slice(1, 5)).toEqual([false, false, false, false]);
     expect([1, 2, 3, 4].map((level) => found.ptes[level]! & (A | D))).toEqual([0n, 0n, 0n, 0n]);
+  });
+
+  it("the tables' pages are logged, those only that were written", () => {
+    const { rig, walk } = guest(4);
+    const tables = new GuestTables(rig, 4, P | W | U);
+    tables.map(GVA, 0x1234, P | W);
+    const upper = tables.entry(GVA, 4);
+    rig.poke(upper, rig.peek(upper) | A);
+    rig.setRegion(0, 0, BACKED_PAGES, HOST_BASE, KVM_MEM_LOG_DIRTY_PAGES);
+    walk(GVA, WRITE);
+    const slot = rig.memslots.gfnToMemslot(rig.cpu, 0, 0 as Gfn);
+    const bitmap = rig.cpu.readOnce(slotDirtyBitmap(rig.cpu, slot));
+    const written = [3, 2, 1].map((level) => tables.tableGfn(GVA, level));
+    expect(bitmap).toBe(written.reduce((bits, gfn) => bits | (1n << BigInt(gfn)), 0n));
   });
 
   it("memory that cannot be written makes the access fault without P", () => {

@@ -3,15 +3,14 @@ import { KVM_MEM_LOG_DIRTY_PAGES } from "@kvm-age/memslot";
 import { RetPf } from "@kvm-age/page-fault";
 import { KVM_RMAP_LOCKED, type KvmRmapHead, kvmRmapLockReadonly, kvmRmapUnlockReadonly } from "@kvm-age/rmap";
 import { linux73, linux615, PG_LEVEL_4K, type Spte } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { mmuSpteAgeLockless } from "../../src/aging/mmu-spte-age.js";
 import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
 import { dropSpte } from "../../src/spte/drop-spte.js";
 import { spteWriteProtect } from "../../src/spte/spte-write-protect.js";
 import { kvmZapRmap } from "../../src/zap/kvm-shadow-unmap-gfn-range.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { LeafGuest, PRESENT, WRITE } from "./kit/leaf-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, type ReferenceFormat, withPfn } from "./kit/reference-values.js";
 
 const PAGE = 3;
@@ -153,7 +152,7 @@ describe.each(FORMATS)("2. an ager waits for a list that is zapped, $name", (ref
     expect(guest.age(PAGE, PAGE + 1, recording)).toBe(false);
     expect(ager.happened).toBe(1);
     const steps = (kind: string): number => recording.log.filter((step) => step === kind).length;
-    expect(steps("preempt off")).toBe(steps("preempt on"));
+    expect(steps("preempt_disable")).toBe(steps("preempt_enable"));
     guest.expectSound();
   });
 });

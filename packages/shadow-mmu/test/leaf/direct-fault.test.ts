@@ -2,12 +2,12 @@ import { memberRequestsWord } from "@kvm-age/machine";
 import { KVM_MEM_LOG_DIRTY_PAGES, kvmWriteTrackAddGfn, mmuFirstShadowRootAlloc } from "@kvm-age/memslot";
 import { REQUEST_MMU_FREE_OBSOLETE_ROOTS, RetPf } from "@kvm-age/page-fault";
 import { isExecutablePte, PFERR_FETCH_MASK } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmMmuSlotGfnWriteProtect } from "../../src/dirty/kvm-mmu-slot-gfn-write-protect.js";
 import { ShadowPageCorruptionError } from "../../src/errors.js";
 import { kvmMmuZapAllFastBegin } from "../../src/zap/kvm-mmu-zap-all-fast.js";
 import { LeafGuest, type LeafGuestInit, PRESENT, READ, SLOT_GFN, WRITE } from "./kit/leaf-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, withPfn } from "./kit/reference-values.js";
 
 const LARGE: LeafGuestInit = { slotPages: 2 * 512 * 512 };

@@ -1,5 +1,6 @@
 import { KVM_MEM_LOG_DIRTY_PAGES } from "@kvm-age/memslot";
 import { RetPf } from "@kvm-age/page-fault";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmMmuClearDirtyPtMasked, kvmMmuWriteProtectPtMasked } from "../../src/dirty/dirty-log-pt-masked.js";
 import {
@@ -7,10 +8,8 @@ import {
   kvmMmuSlotRemoveWriteAccess,
   kvmShadowMmuEnableLogDirtyPtMasked,
 } from "../../src/dirty/slot-dirty-logging.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { LeafGuest, PRESENT, READ, WRITE } from "./kit/leaf-guest.js";
 import { NestedGuest } from "./kit/nested-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
 
 const W = 2n;
@@ -98,7 +97,7 @@ describe.each(FORMATS)("the parts, $name", (reference) => {
     expect(guest.spte(0)).toBe(ofPage(reference.logged, 0));
     expect(guest.spte(1)).toBe(ofPage(reference.logged, 1));
     expect(guest.spte(63)).toBe(ofPage(reference.demand, 63));
-    expect(cpu.writesTo(guest.sptep(0))).toEqual([reference.adBits ? "store" : "xchg"]);
+    expect(cpu.writesTo(guest.sptep(0))).toEqual([reference.adBits ? "writeOnce" : "xchg"]);
     expect(cpu.flushes()).toEqual([]);
   });
 
@@ -108,7 +107,7 @@ describe.each(FORMATS)("the parts, $name", (reference) => {
     guest.underWriteLock(() => kvmMmuClearDirtyPtMasked(guest.mmu, cpu, guest.slot, 0, 3n), cpu);
     const bit = reference.adBits ? reference.dirtyBit : W;
     expect(guest.spte(0)).toBe(ofPage(reference.demand, 0) & ~bit);
-    expect(cpu.writesTo(guest.sptep(0))).toEqual([reference.adBits ? "store" : "and"]);
+    expect(cpu.writesTo(guest.sptep(0))).toEqual([reference.adBits ? "writeOnce" : "fetchAnd"]);
   });
 
   it("the slot walks take the lock themselves and may give way", () => {

@@ -2,12 +2,11 @@ import { memberModeWord, OUTSIDE_GUEST_MODE, READING_SHADOW_PAGE_TABLES } from "
 import { KVM_MEM_LOG_DIRTY_PAGES } from "@kvm-age/memslot";
 import { RetPf } from "@kvm-age/page-fault";
 import { PFERR_FETCH_MASK, PG_LEVEL_4K } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
 import { kvmZapRmap } from "../../src/zap/kvm-shadow-unmap-gfn-range.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { LeafGuest, PRESENT, READ, WRITE } from "./kit/leaf-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
 
 const PAGE = 3;
@@ -34,7 +33,14 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
     expect(guest.faultWithCode(PAGE, PRESENT | WRITE, cpu).ret).toBe(RetPf.fixed);
     expect(guest.spte(PAGE)).toBe(ofPage(reference.demand, PAGE));
     expect(guest.dirtyBit(PAGE)).toBe(true);
-    expect(cpu.log).toEqual(["preempt off", "fast_page_fault", "preempt on"]);
+    expect(cpu.log).toEqual([
+      "srcu_read_lock kvm->srcu",
+      "preempt_disable",
+      "smp_mb",
+      "fast_page_fault",
+      "preempt_enable",
+      "srcu_read_unlock kvm->srcu",
+    ]);
     expect(cpu.writesTo(guest.sptep(PAGE))).toEqual(["cmpxchg"]);
     expect(pfFast(guest)).toBe(1);
     guest.expectSound();
@@ -45,7 +51,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
     guest.faultWithCode(PAGE, PRESENT | WRITE);
     const cpu = new RecordingCpu(guest.cpu);
     expect(guest.faultWithCode(PAGE, PRESENT | WRITE, cpu).ret).toBe(RetPf.spurious);
-    expect(cpu.log).not.toContain("write_lock");
+    expect(cpu.log).not.toContain("write_lock kvm->mmu_lock");
   });
 
   it("does not give W to what must stay write-protected", () => {
@@ -55,7 +61,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
     expect(guest.spte(PAGE)).toBe(ofPage(reference.hostReadOnly, PAGE));
     const cpu = new RecordingCpu(guest.cpu);
     guest.faultWithCode(PAGE, PRESENT | WRITE, cpu);
-    expect(cpu.log).toContain("write_lock");
+    expect(cpu.log).toContain("write_lock kvm->mmu_lock");
     expect(pfFast(guest)).toBe(0);
   });
 
@@ -68,7 +74,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
     expect(guest.leaves()).toEqual([0, 1, 0]);
     const cpu = new RecordingCpu(guest.cpu);
     expect(guest.faultWithCode(PAGE, PRESENT | WRITE, cpu).ret).toBe(RetPf.fixed);
-    expect(cpu.log).toContain("write_lock");
+    expect(cpu.log).toContain("write_lock kvm->mmu_lock");
     expect(guest.leaves()).toEqual([1, 0, 0]);
     expect(guest.dirtyBit(PAGE)).toBe(true);
     guest.expectSound();
@@ -98,7 +104,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
     const cpu = new RecordingCpu(interfering);
     expect(guest.faultWithCode(PAGE, PRESENT | WRITE, cpu).ret).toBe(RetPf.fixed);
     expect(interfering.happened).toBe(5);
-    expect(cpu.log).toContain("write_lock");
+    expect(cpu.log).toContain("write_lock kvm->mmu_lock");
     expect(pfFast(guest)).toBe(0);
     guest.expectSound();
   });
@@ -151,7 +157,7 @@ describe.each(FORMATS.filter(({ adBits }) => !adBits))("access tracking, $name",
     const cpu = new RecordingCpu(guest.cpu);
     expect(guest.faultWithCode(PAGE, READ, cpu).ret).toBe(RetPf.fixed);
     expect(guest.spte(PAGE)).toBe(ofPage(reference.restoredByRead!, PAGE));
-    expect(cpu.log).not.toContain("write_lock");
+    expect(cpu.log).not.toContain("write_lock kvm->mmu_lock");
     expect(guest.age(PAGE, PAGE + 1)).toBe(true);
     guest.expectSound();
   });

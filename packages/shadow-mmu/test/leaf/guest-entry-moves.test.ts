@@ -2,12 +2,12 @@ import type { Hva } from "@kvm-age/memslot";
 import { RetPf } from "@kvm-age/page-fault";
 import { pteListCount } from "@kvm-age/rmap";
 import { isMmioSpte, PG_LEVEL_4K } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
 import { HOST_BASE } from "../guest/kit/byte-host.js";
 import { PRESENT, READ, SLOT_GFN, WRITE } from "./kit/leaf-guest.js";
 import { NestedGuest } from "./kit/nested-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const L2_PAGE = 7;
 const PAGE = 3;

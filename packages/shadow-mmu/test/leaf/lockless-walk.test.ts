@@ -1,14 +1,7 @@
-import {
-  type Cpu,
-  type FlushDomain,
-  ForwardingCpu,
-  OUTSIDE_GUEST_MODE,
-  REQUEST_TLB_FLUSH,
-  requestAllMembers,
-  UseAfterFreeError,
-} from "@kvm-age/machine";
+import { OUTSIDE_GUEST_MODE, UseAfterFreeError } from "@kvm-age/machine";
 import { KvmPageFault } from "@kvm-age/page-fault";
 import { isFrozenSpte } from "@kvm-age/spte";
+import { InterferingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   clearSpWriteFloodingCount,
@@ -21,27 +14,6 @@ import { kvmMmuUnload } from "../../src/root/kvm-mmu-unload.js";
 import { LeafGuest, READ, SLOT_GFN } from "./kit/leaf-guest.js";
 
 const PAGE = 3;
-
-/** Flushes by single steps, so that a test sees the wait. */
-class SteppingFlushCpu extends ForwardingCpu {
-  waits = 0;
-
-  constructor(
-    inner: Cpu,
-    private readonly onWait: () => void,
-  ) {
-    super(inner);
-  }
-
-  override flushRemoteTlbs(domain: FlushDomain): void {
-    requestAllMembers(this, domain, REQUEST_TLB_FLUSH);
-  }
-
-  override relax(): void {
-    this.waits++;
-    this.onWait();
-  }
-}
 
 function walkOf(guest: LeafGuest): { walk: ShadowLocklessWalk; fault: KvmPageFault } {
   const fault = new KvmPageFault((SLOT_GFN + PAGE) * 4096, READ, false);
@@ -86,13 +58,17 @@ describe("a lockless walk", () => {
     const { walk, fault } = walkOf(guest);
     walk.begin(walker);
     const { sptep, oldSpte } = walk.lastSpte(walker, fault);
-    const zapper = new SteppingFlushCpu(guest.cpu, () => {
+    const endWalk = (): void => {
       // Unlinked and empty, not freed.
       expect(walker.cmpxchg(sptep, oldSpte, oldSpte, "full")).toBe(1n << 63n);
       walk.end(walker);
-    });
+    };
+    const zapper = new InterferingCpu(guest.cpu, [
+      { step: "relax", act: endWalk },
+      { step: "relax", nth: 2, act: () => expect.unreachable("waits for a walk that has ended") },
+    ]);
     guest.zapAll(zapper);
-    expect(zapper.waits).toBe(1);
+    expect(zapper.happened).toBe(1);
     expect(() => walker.readOnce(sptep)).toThrow(UseAfterFreeError);
     expect(guest.leaves()).toEqual([0, 0, 0]);
   });
@@ -104,11 +80,10 @@ describe("a lockless walk", () => {
     walk.begin(guest.cpu);
     walk.end(guest.cpu);
     expect(guest.cpu.readOnce32(guest.vcpu.modeWord)).toBe(OUTSIDE_GUEST_MODE);
-    const zapper = new SteppingFlushCpu(guest.cpu, () => {
-      throw new Error("nobody is in a walk");
-    });
+    const act = () => expect.unreachable("nobody is in a walk");
+    const zapper = new InterferingCpu(guest.cpu, [{ step: "relax", act }]);
     guest.zapAll(zapper);
-    expect(zapper.waits).toBe(0);
+    expect(zapper.happened).toBe(0);
   });
 });
 

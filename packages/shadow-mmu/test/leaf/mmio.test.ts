@@ -2,6 +2,7 @@ import { offset } from "@kvm-age/machine";
 import { NULL_SLOT, setGeneration } from "@kvm-age/memslot";
 import { PFERR_RSVD_MASK, RetPf } from "@kvm-age/page-fault";
 import { type Gfn, isMmioSpte, KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   mmioInfoInCache,
@@ -12,7 +13,6 @@ import {
 } from "../../src/fault/mmio-cache.js";
 import { mmuSetSpte } from "../../src/fault/mmu-set-spte.js";
 import { LeafGuest, PRESENT, SLOT_GFN, WRITE } from "./kit/leaf-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS } from "./kit/reference-values.js";
 
 /** A page behind the slot. */
@@ -48,11 +48,18 @@ describe.each(FORMATS)("an access outside every slot, $name", (reference) => {
     guest.faultWithCode(OUTSIDE, WRITE);
     const cached = new RecordingCpu(guest.cpu);
     expect(guest.faultWithCode(OUTSIDE, RSVD, cached).ret).toBe(RetPf.emulate);
-    expect(cached.log).toEqual([]);
+    expect(cached.log).toEqual(["srcu_read_lock kvm->srcu", "srcu_read_unlock kvm->srcu"]);
     clearCache(guest);
     const walked = new RecordingCpu(guest.cpu);
     expect(guest.faultWithCode(OUTSIDE, RSVD, walked).ret).toBe(RetPf.emulate);
-    expect(walked.log).toEqual(["preempt off", "preempt on", "handle_mmio_page_fault"]);
+    expect(walked.log).toEqual([
+      "srcu_read_lock kvm->srcu",
+      "preempt_disable",
+      "smp_mb",
+      "preempt_enable",
+      "handle_mmio_page_fault",
+      "srcu_read_unlock kvm->srcu",
+    ]);
     const gfn = (SLOT_GFN + OUTSIDE) as Gfn;
     expect(vcpuMatchMmioGfn(guest.mmu, guest.cpu, guest.vcpu, gfn)).toBe(true);
     guest.expectSound();
@@ -65,7 +72,7 @@ describe.each(FORMATS)("an access outside every slot, $name", (reference) => {
     changeSlots(guest);
     const cpu = new RecordingCpu(guest.cpu);
     expect(guest.faultWithCode(OUTSIDE, RSVD, cpu).ret).toBe(RetPf.emulate);
-    expect(cpu.log).toContain("write_lock");
+    expect(cpu.log).toContain("write_lock kvm->mmu_lock");
     expect(isMmioSpte(guest.format, guest.spte(OUTSIDE))).toBe(true);
     expect(guest.spte(OUTSIDE)).not.toBe(before);
     guest.expectSound();

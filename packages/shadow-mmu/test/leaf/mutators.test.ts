@@ -7,6 +7,7 @@ import {
   type VolatileRule,
   v9VolatileRule,
 } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { ShadowPageCorruptionError } from "../../src/errors.js";
 import { mmuSpteClearNoTrack } from "../../src/spte/mmu-spte-clear-no-track.js";
@@ -14,9 +15,7 @@ import { mmuSpteClearTrackBits } from "../../src/spte/mmu-spte-clear-track-bits.
 import { mmuSpteSet } from "../../src/spte/mmu-spte-set.js";
 import { mmuSpteUpdate } from "../../src/spte/mmu-spte-update.js";
 import { spteWriteProtect } from "../../src/spte/spte-write-protect.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import { LeafGuest } from "./kit/leaf-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS, ofPage, type ReferenceFormat, withPfn } from "./kit/reference-values.js";
 
 const PAGE = 3;
@@ -44,19 +43,19 @@ const at = (reference: bigint): Spte => ofPage(reference, PAGE);
 interface VolatileCase {
   readonly name: string;
   readonly value: (reference: ReferenceFormat) => bigint;
-  readonly expected: (reference: ReferenceFormat, rule: VolatileRule) => "store" | "xchg";
+  readonly expected: (reference: ReferenceFormat, rule: VolatileRule) => "writeOnce" | "xchg";
 }
 
 const CASES: readonly VolatileCase[] = [
   {
     name: "writable, dirty, accessed",
     value: (reference) => at(reference.demand),
-    expected: (reference, rule) => (!reference.adBits && rule === mergedVolatileRule ? "xchg" : "store"),
+    expected: (reference, rule) => (!reference.adBits && rule === mergedVolatileRule ? "xchg" : "writeOnce"),
   },
   {
     name: "writable and clean: hardware may set D",
     value: (reference) => at(reference.demand) & ~reference.dirtyBit,
-    expected: (reference, rule) => (reference.adBits || rule === mergedVolatileRule ? "xchg" : "store"),
+    expected: (reference, rule) => (reference.adBits || rule === mergedVolatileRule ? "xchg" : "writeOnce"),
   },
   {
     name: "write-protected for the log: a fast fault may set W",
@@ -67,19 +66,19 @@ const CASES: readonly VolatileCase[] = [
     name: "old: hardware may set A, which only the base rule keeps",
     value: (reference) => at(reference.demand) & ~reference.accessedBit,
     expected: (reference, rule) => {
-      if (!reference.adBits) return rule === mergedVolatileRule ? "xchg" : "store";
-      return rule === baseVolatileRule ? "xchg" : "store";
+      if (!reference.adBits) return rule === mergedVolatileRule ? "xchg" : "writeOnce";
+      return rule === baseVolatileRule ? "xchg" : "writeOnce";
     },
   },
   {
     name: "access-tracked: a fast fault may restore it",
     value: (reference) => at(reference.aged),
-    expected: (reference, rule) => (!reference.adBits || rule === baseVolatileRule ? "xchg" : "store"),
+    expected: (reference, rule) => (!reference.adBits || rule === baseVolatileRule ? "xchg" : "writeOnce"),
   },
   {
     name: "read-only for good",
     value: (reference) => at(reference.writeProtected),
-    expected: (reference, rule) => (!reference.adBits && rule === mergedVolatileRule ? "xchg" : "store"),
+    expected: (reference, rule) => (!reference.adBits && rule === mergedVolatileRule ? "xchg" : "writeOnce"),
   },
 ];
 
@@ -106,7 +105,7 @@ describe.each(FORMATS)("mmu_spte_set, $name", (reference) => {
   it("fills an entry that is not present, by a plain store", () => {
     const { guest, sptep, cpu } = stage(reference, SHADOW_NONPRESENT_VALUE);
     mmuSpteSet(guest.mmu, cpu, sptep, at(reference.demand));
-    expect(cpu.writesTo(sptep)).toEqual(["store"]);
+    expect(cpu.writesTo(sptep)).toEqual(["writeOnce"]);
     expect(guest.cpu.readOnce(sptep)).toBe(at(reference.demand));
   });
 
@@ -179,7 +178,7 @@ describe.each(FORMATS)("mmu_spte_clear_track_bits, $name", (reference) => {
   it("counts nothing for an entry that is not present", () => {
     const { guest, sptep, cpu } = stage(reference, SHADOW_NONPRESENT_VALUE);
     expect(mmuSpteClearTrackBits(guest.mmu, cpu, sptep)).toBe(SHADOW_NONPRESENT_VALUE);
-    expect(cpu.writesTo(sptep)).toEqual(["store"]);
+    expect(cpu.writesTo(sptep)).toEqual(["writeOnce"]);
     expect(guest.leaves()).toEqual([1, 0, 0]);
   });
 });
@@ -188,7 +187,7 @@ describe.each(FORMATS)("other mutators, $name", (reference) => {
   it("mmu_spte_clear_no_track is a plain store and counts nothing", () => {
     const { guest, sptep, cpu } = stage(reference, at(reference.demand));
     mmuSpteClearNoTrack(guest.mmu, cpu, sptep);
-    expect(cpu.writesTo(sptep)).toEqual(["store"]);
+    expect(cpu.writesTo(sptep)).toEqual(["writeOnce"]);
     expect(guest.cpu.readOnce(sptep)).toBe(SHADOW_NONPRESENT_VALUE);
     expect(guest.leaves()).toEqual([1, 0, 0]);
   });
@@ -197,9 +196,9 @@ describe.each(FORMATS)("other mutators, $name", (reference) => {
     const { guest, sptep, cpu } = stage(reference, at(reference.demand));
     expect(spteWriteProtect(guest.mmu, cpu, sptep, false)).toBe(false);
     expect(guest.cpu.readOnce(sptep)).toBe(at(reference.logged));
-    const before = cpu.writes.length;
+    const before = cpu.writes().length;
     expect(spteWriteProtect(guest.mmu, cpu, sptep, false)).toBe(false);
-    expect(cpu.writes).toHaveLength(before);
+    expect(cpu.writes()).toHaveLength(before);
   });
 
   it("spte_write_protect for good takes MMU-writable too, also of an entry without W, and asks for a flush", () => {

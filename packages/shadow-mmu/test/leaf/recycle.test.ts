@@ -1,11 +1,11 @@
 import { RetPf } from "@kvm-age/page-fault";
 import { pteListCount } from "@kvm-age/rmap";
 import { PG_LEVEL_4K } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
 import { PRESENT, READ } from "./kit/leaf-guest.js";
 import { NestedGuest } from "./kit/nested-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const PAGE = 5;
 /** Insertions that one list takes before it is zapped. */

@@ -3,12 +3,12 @@ import { KVM_MEM_LOG_DIRTY_PAGES } from "@kvm-age/memslot";
 import { RetPf } from "@kvm-age/page-fault";
 import { pteListCount } from "@kvm-age/rmap";
 import { PG_LEVEL_2M, PG_LEVEL_4K } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmShadowMmuTrySplitHugePages } from "../../src/huge/kvm-shadow-mmu-try-split-huge-pages.js";
 import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
 import { LeafGuest, PRESENT, READ, WRITE } from "./kit/leaf-guest.js";
 import { NestedGuest, type NestedGuestInit } from "./kit/nested-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const W = 2n;
 const FORMATS: readonly (readonly [string, NestedGuestInit])[] = [
@@ -153,11 +153,15 @@ describe("what a split needs", () => {
     const cpu = new RecordingCpu(guest.cpu, false);
     split(guest, 0, 2048, cpu);
     expect(cpu.log.filter((step) => !step.startsWith("preempt"))).toEqual([
-      "write_lock",
-      "write_unlock",
+      "mutex_lock kvm->slots_lock",
+      "srcu_read_lock kvm->srcu",
+      "write_lock kvm->mmu_lock",
+      "write_unlock kvm->mmu_lock",
       "cond_resched",
-      "write_lock",
-      "write_unlock",
+      "write_lock kvm->mmu_lock",
+      "write_unlock kvm->mmu_lock",
+      "srcu_read_unlock kvm->srcu",
+      "mutex_unlock kvm->slots_lock",
     ]);
     expect(splitCaches.needTopUp(guest.cpu)).toBe(false);
     splitCaches.drain(guest.cpu);

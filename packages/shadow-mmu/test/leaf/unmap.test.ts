@@ -1,9 +1,9 @@
 import { LockAssertionError } from "@kvm-age/machine";
 import { RetPf } from "@kvm-age/page-fault";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmShadowUnmapGfnRange } from "../../src/zap/kvm-shadow-unmap-gfn-range.js";
 import { LeafGuest, WRITE } from "./kit/leaf-guest.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 import { FORMATS } from "./kit/reference-values.js";
 
 function populated(init = {}): LeafGuest {
@@ -67,7 +67,10 @@ describe("giving way", () => {
     expect(yields).toBeGreaterThan(7);
     for (const [index, step] of steps.entries()) {
       if (step !== "cond_resched") continue;
-      expect([steps[index - 1], steps[index + 1]]).toEqual(["write_unlock", "write_lock"]);
+      expect([steps[index - 1], steps[index + 1]]).toEqual([
+        "write_unlock kvm->mmu_lock",
+        "write_lock kvm->mmu_lock",
+      ]);
     }
     // One flush for each list that held something, over the whole range.
     expect(cpu.flushes()).toEqual(Array.from({ length: 7 }, () => "flush 0x40000+2048"));

@@ -8,6 +8,7 @@ import {
   PG_LEVEL_2M,
   type Spte,
 } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmMmuGetShadowPage } from "../../src/hash/kvm-mmu-get-shadow-page.js";
 import { leafOf } from "../guest/kit/shadow-path.js";
@@ -24,7 +25,6 @@ import {
   WRITE,
   zap,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const gfn = (value: number): Gfn => value as Gfn;
 
@@ -103,7 +103,7 @@ describe("account_shadowed", () => {
     getPage(guest, 75, { level: 2 }, cpu);
     const after = leafOf(guest, 0x400000)!.spte as Spte;
     expect([isWritablePte(after), isMmuWritableSpte(guest.format, after)]).toEqual([false, false]);
-    expect(cpu.only("mb", "flush")).toEqual(["mb", "flush"]);
+    expect(cpu.only("smp_mb", "flush")).toEqual(["smp_mb", "flush"]);
     expectSound(guest);
   });
 
@@ -111,7 +111,7 @@ describe("account_shadowed", () => {
     const { guest } = longModeGuest();
     const cpu = new RecordingCpu(guest.cpu);
     getPage(guest, 76, { level: 1 }, cpu);
-    expect(cpu.only("mb", "flush")).toEqual(["mb"]);
+    expect(cpu.only("smp_mb", "flush")).toEqual(["smp_mb"]);
   });
 
   it("asks the other MMU too, and flushes for it", () => {

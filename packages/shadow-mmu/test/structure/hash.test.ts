@@ -1,4 +1,5 @@
 import { type Gfn, linux73, linux615, SHADOW_NONPRESENT_VALUE } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmMmuFindShadowPage } from "../../src/hash/kvm-mmu-find-shadow-page.js";
 import { getShadowPageFromCaches } from "../../src/hash/kvm-mmu-get-shadow-page.js";
@@ -28,7 +29,6 @@ import {
   WRITE,
   zap,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const gfn = (value: number): Gfn => value as Gfn;
 

@@ -7,6 +7,7 @@ import {
   type Spte,
   spteToPfn,
 } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { dropParentPte } from "../../src/link/drop-parent-pte.js";
 import { kvmMmuChildRole } from "../../src/link/kvm-mmu-child-role.js";
@@ -41,7 +42,6 @@ import {
   usedPages,
   WRITE,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 function parents(guest: ShadowGuest, sp: KvmMmuPage): number {
   return pteListCount(guest.cpu, parentPtes(sp) as KvmRmapHead);
@@ -196,7 +196,7 @@ describe("link_shadow_page", () => {
       () => linkShadowPage(guest.mmu, cpu, guest.vcpu.pteListDescCache, sptep, small, true),
       cpu,
     );
-    expect(cpu.only("flush")).toEqual(["flush 1024+512"]);
+    expect(cpu.only("flush")).toEqual(["flush 0x400+512"]);
     expectSound(guest);
   });
 

@@ -1,4 +1,5 @@
 import { KVM_MEM_LOG_DIRTY_PAGES } from "@kvm-age/memslot";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmShadowRecoverNxHugePages } from "../../src/huge/kvm-recover-nx-huge-pages.js";
 import { accountNxHugePage, unaccountNxHugePage } from "../../src/huge/nx-huge-pages.js";
@@ -6,7 +7,6 @@ import type { KvmMmuPage } from "../../src/page/kvm-mmu-page.js";
 import { HOST_BASE } from "../guest/kit/byte-host.js";
 import type { ShadowGuest } from "../kit/shadow-guest.js";
 import { activePages, expectSound, getPage, longModeGuest, zap } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 function listed(guest: ShadowGuest): KvmMmuPage[] {
   const { mmu, cpu } = guest;

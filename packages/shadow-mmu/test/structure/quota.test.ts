@@ -1,3 +1,4 @@
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmMmuChangeMmuPages } from "../../src/zap/kvm-mmu-change-mmu-pages.js";
 import { kvmMmuZapOldestMmuPages } from "../../src/zap/kvm-mmu-zap-oldest-mmu-pages.js";
@@ -16,7 +17,6 @@ import {
   usedPages,
   WRITE,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const quota = (guest: ShadowGuest): number => guest.cpu.readOnce32(guest.mmu.nMaxMmuPagesWord);
 

@@ -1,4 +1,5 @@
 import type { Cpu } from "@kvm-age/machine";
+import { ReplayingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmShadowMmuPageFault } from "../../src/fault/kvm-shadow-mmu-page-fault.js";
 import { kvmShadowRecoverNxHugePages } from "../../src/huge/kvm-recover-nx-huge-pages.js";
@@ -10,7 +11,6 @@ import { kvmMmuSyncRoots } from "../../src/unsync/kvm-mmu-sync-roots.js";
 import { kvmMmuChangeMmuPages } from "../../src/zap/kvm-mmu-change-mmu-pages.js";
 import { kvmShadowZapAllFast } from "../../src/zap/kvm-mmu-zap-all-fast.js";
 import type { ShadowGuest } from "../kit/shadow-guest.js";
-import { ReplayingCpu } from "../leaf/kit/replaying-cpu.js";
 import {
   activePages,
   entry,

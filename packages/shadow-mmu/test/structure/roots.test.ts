@@ -1,6 +1,7 @@
 import { type Address, memberRequestsWord } from "@kvm-age/machine";
 import { kvmMemslotsHaveRmaps, kvmShadowRootAllocated } from "@kvm-age/memslot";
 import { makeRole, roleFields, type Spte, spteToPfn } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
   type KvmMmuPage,
@@ -46,7 +47,6 @@ import {
   WRITE,
   zap,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 function field(guest: ShadowGuest, sp: KvmMmuPage) {
   return roleFields(guest.format.rules, spRole(guest.cpu, sp));

@@ -1,5 +1,6 @@
 import { memberRequestsWord } from "@kvm-age/machine";
 import { isWritablePte, type Spte } from "@kvm-age/spte";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import type { KvmMmuPage } from "../../src/page/kvm-mmu-page.js";
 import { handleShadowMmuRequests } from "../../src/root/handle-shadow-mmu-requests.js";
@@ -21,7 +22,6 @@ import {
   unsyncChildren,
   WRITE,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const TABLE_SPAN = 512 * 4096;
 
@@ -62,14 +62,14 @@ describe("kvm_mmu_sync_roots", () => {
     tables.map(address(1), 900, LEAF);
     const cpu = new RecordingCpu(guest.cpu);
     sync(guest, cpu);
-    expect(cpu.only("rmb", "write", "flush", "kvm_mmu_sync")).toEqual([
-      "rmb",
-      "write_lock",
+    expect(cpu.only("smp_rmb", "write", "flush", "kvm_mmu_sync")).toEqual([
+      "smp_rmb",
+      "write_lock kvm->mmu_lock",
       "kvm_mmu_sync_page",
       "kvm_mmu_sync_page",
       "kvm_mmu_sync_page",
       "flush",
-      "write_unlock",
+      "write_unlock kvm->mmu_lock",
     ]);
   });
 

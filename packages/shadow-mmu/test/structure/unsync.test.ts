@@ -1,6 +1,7 @@
-import { type Address, type Cpu, ForwardingCpu } from "@kvm-age/machine";
+import type { Cpu } from "@kvm-age/machine";
 import { kvmWriteTrackAddGfn } from "@kvm-age/memslot";
 import { type Gfn, linux73, linux615 } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { spSptep } from "../../src/page/kvm-mmu-page.js";
 import { markUnsync } from "../../src/unsync/mark-unsync.js";
@@ -15,7 +16,6 @@ import {
 import { mmuPageZapPte } from "../../src/zap/kvm-mmu-prepare-zap-page.js";
 import { HOST_BASE } from "../guest/kit/byte-host.js";
 import type { ShadowGuest } from "../kit/shadow-guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
   expectSound,
   getPage,
@@ -26,7 +26,6 @@ import {
   unsyncChildren,
   zap,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 const gfn = (value: number): Gfn => value as Gfn;
 
@@ -53,29 +52,12 @@ function ask(guest: ShadowGuest, at: number, how: How = {}, cpu: Cpu = guest.cpu
   }, cpu);
 }
 
-/** Counts the looks into the hash of shadow pages. */
-class HashWatchingCpu extends ForwardingCpu {
-  looks = 0;
-
-  constructor(
-    inner: Cpu,
-    private readonly hashWord: Address,
-  ) {
-    super(inner);
-  }
-
-  override loadAcquire32(address: Address): number {
-    if (address === this.hashWord) this.looks++;
-    return this.inner.loadAcquire32(address);
-  }
-}
-
 describe("mmu_try_to_unsync_pages", () => {
   it("lets a gfn be written that nobody shadows", () => {
     const { guest } = longModeGuest();
     const cpu = new RecordingCpu(guest.cpu);
     expect(ask(guest, 30, {}, cpu)).toBe(0);
-    expect(cpu.only("spin", "wmb")).toEqual(["wmb"]);
+    expect(cpu.only("spin", "smp_wmb")).toEqual(["smp_wmb"]);
   });
 
   it.each([
@@ -83,18 +65,18 @@ describe("mmu_try_to_unsync_pages", () => {
     ["linux-6.15", linux615, 1],
   ])("in %s searches the hash for a gfn that may be mapped huge %# times", (_name, ruleSet, looks) => {
     const { guest } = longModeGuest({ ruleSet });
-    const cpu = new HashWatchingCpu(guest.cpu, guest.mmu.pageHashWord);
+    const cpu = new RecordingCpu(guest.cpu);
     expect(ask(guest, 0x600, {}, cpu)).toBe(0);
-    expect(cpu.looks).toBe(looks);
+    expect(cpu.stepsAt(guest.mmu.pageHashWord)).toEqual(Array(looks).fill("loadAcquire32"));
   });
 
   it("searches if the other address space forbids huge pages there", () => {
     const { guest } = longModeGuest();
     guest.setRegion(1 << 16, 0, 4096, HOST_BASE, 0);
     getPage(guest, 0x610, { level: 1, smm: 1 });
-    const cpu = new HashWatchingCpu(guest.cpu, guest.mmu.pageHashWord);
+    const cpu = new RecordingCpu(guest.cpu);
     expect(ask(guest, 0x600, {}, cpu)).toBe(0);
-    expect(cpu.looks).toBe(1);
+    expect(cpu.stepsAt(guest.mmu.pageHashWord)).toEqual(["loadAcquire32"]);
     const one = longModeGuest({ nrAddressSpaces: 1 }).guest;
     expect(ask(one, 0x600)).toBe(0);
   });
@@ -105,11 +87,11 @@ describe("mmu_try_to_unsync_pages", () => {
     const cpu = new RecordingCpu(guest.cpu);
     expect(ask(guest, 31, {}, cpu)).toBe(0);
     expect([isUnsync(guest, sp), guest.statistic("mmu_unsync")]).toEqual([true, 1]);
-    expect(cpu.only("spin", "wmb", "kvm")).toEqual([
-      "spin_lock",
+    expect(cpu.only("spin", "smp_wmb", "kvm")).toEqual([
+      "spin_lock kvm->arch.mmu_unsync_pages_lock",
       "kvm_mmu_unsync_page",
-      "spin_unlock",
-      "wmb",
+      "spin_unlock kvm->arch.mmu_unsync_pages_lock",
+      "smp_wmb",
     ]);
     expect(cpu.events[0]?.fields).toMatchObject({ gfn: 31, unsync: false });
     expectSound(guest);
@@ -169,9 +151,9 @@ describe("mmu_try_to_unsync_pages", () => {
     const { guest } = longModeGuest();
     const sp = getPage(guest, 39, { level: 1 });
     const act = (cpu: Cpu) => kvmUnsyncPage(guest.mmu, cpu, sp);
-    const cpu = new InterferingCpu(guest.cpu, "spinLock", act);
+    const cpu = new InterferingCpu(guest.cpu, [{ step: "spinLock", act }]);
     expect(ask(guest, 39, {}, cpu)).toBe(0);
-    expect([cpu.happened, isUnsync(guest, sp), guest.statistic("mmu_unsync")]).toEqual([true, true, 1]);
+    expect([cpu.happened, isUnsync(guest, sp), guest.statistic("mmu_unsync")]).toEqual([1, true, 1]);
     expectSound(guest);
   });
 

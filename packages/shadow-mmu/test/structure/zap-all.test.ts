@@ -1,4 +1,5 @@
 import { memberRequestsWord } from "@kvm-age/machine";
+import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { mmuValidGenWord } from "../../src/page/kvm-mmu-page.js";
 import { kvmMmuFreeObsoleteRoots } from "../../src/root/kvm-mmu-free-obsolete-roots.js";
@@ -23,7 +24,6 @@ import {
   WRITE,
   zap,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 function generation(guest: ShadowGuest): number {
   return guest.cpu.readOnce32(guest.mmu.mmuValidGenWord);
@@ -53,10 +53,10 @@ describe("kvm_mmu_zap_all_fast", () => {
       fields: { mmu_valid_gen: 0, mmu_used_pages: 6 },
     });
     expect(cpu.only("write", "flush", "kvm_mmu_zap_all")).toEqual([
-      "write_lock",
+      "write_lock kvm->mmu_lock",
       "kvm_mmu_zap_all_fast",
       "flush",
-      "write_unlock",
+      "write_unlock kvm->mmu_lock",
     ]);
     guest.inSrcu(() => kvmMmuFreeObsoleteRoots(guest.mmu, guest.cpu, guest.vcpu));
     expect(usedPages(guest)).toBe(0);

@@ -1,5 +1,6 @@
 import { memberRequestsWord, OUTSIDE_GUEST_MODE, READING_SHADOW_PAGE_TABLES } from "@kvm-age/machine";
 import { SHADOW_NONPRESENT_VALUE } from "@kvm-age/spte";
+import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { type KvmMmuPage, parentPtes } from "../../src/page/kvm-mmu-page.js";
 import { kvmMmuUnload } from "../../src/root/kvm-mmu-unload.js";
@@ -9,7 +10,6 @@ import { kvmMmuPrepareZapPage, prepareZapPage } from "../../src/zap/kvm-mmu-prep
 import { kvmMmuRemoteFlushOrZap } from "../../src/zap/kvm-mmu-remote-flush-or-zap.js";
 import { leafOf, shadowPath } from "../guest/kit/shadow-path.js";
 import type { ShadowGuest } from "../kit/shadow-guest.js";
-import { InterferingCpu } from "./kit/interfering-cpu.js";
 import {
   activePages,
   entry,
@@ -27,7 +27,6 @@ import {
   WRITE,
   zap,
 } from "./kit/pages.js";
-import { RecordingCpu } from "./kit/recording-cpu.js";
 
 function requests(guest: ShadowGuest, id = 0): number {
   return guest.cpu.readOnce32(memberRequestsWord(guest.flushDomain, id));
@@ -107,9 +106,9 @@ describe("prepare and commit", () => {
       during = memory(guest).headers;
       guest.cpu.writeOnce32(modeWord, OUTSIDE_GUEST_MODE);
     };
-    const cpu = new InterferingCpu(guest.cpu, "relax", act);
+    const cpu = new InterferingCpu(guest.cpu, [{ step: "relax", act }]);
     zap(guest, sp, cpu);
-    expect([cpu.happened, during - before, memory(guest).headers - before]).toEqual([true, 0, -1]);
+    expect([cpu.happened, during - before, memory(guest).headers - before]).toEqual([1, 0, -1]);
   });
 
   it("takes every entry and every link, whatever it is", () => {

@@ -1,4 +1,4 @@
-import { type Address, type Cpu, flushRequestsWord, offset } from "@kvm-age/machine";
+import { type Address, type Cpu, flushRequestsWord, offset, type TraceEvent } from "@kvm-age/machine";
 import {
   kvmGetDirtyLog,
   kvmMmuInvalidateEnd,
@@ -9,6 +9,7 @@ import {
   slotDirtyBitmap,
 } from "@kvm-age/memslot";
 import { type Gfn, PFERR_PRESENT_MASK, PFERR_WRITE_MASK, type Spte } from "@kvm-age/spte";
+import type { RecordingCpu } from "@kvm-age/test-kit";
 import {
   type KvmMmuPage,
   kvmTdpMmuAgeGfnRange,
@@ -131,6 +132,11 @@ export function tableOf(sptep: Address): Address {
 /** The 512 values of a table. */
 export function entriesOf(guest: Guest, table: Address): bigint[] {
   return Array.from({ length: 512 }, (_, index) => guest.cpu.readOnce(offset(table, index * 8)));
+}
+
+/** The changes of entries that were traced, in order. */
+export function spteChanges(cpu: RecordingCpu): TraceEvent["fields"][] {
+  return cpu.fieldsOf("kvm_tdp_mmu_spte_changed");
 }
 
 export function tables(guest: Guest): number {

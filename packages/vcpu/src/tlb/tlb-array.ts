@@ -16,6 +16,18 @@ const PAGE_HIGH_SHIFT = 23;
 const PFN_HIGH_SHIFT = 8;
 const LOW_RANGE = 2 ** 32;
 
+const GENERATION_BITS = 2 ** PAGE_HIGH_SHIFT - 1;
+
+/** One entry of an array. */
+export interface TlbEntry {
+  /** Page number in pages of the array's size. */
+  readonly page: number;
+  /** First host pfn. */
+  readonly pfn: number;
+  /** `PERMISSION_…` bits. */
+  readonly permissions: number;
+}
+
 /** Returned by `probe` for a page that is not cached with the permission. */
 export const TLB_MISS = -1;
 
@@ -74,6 +86,21 @@ export class TlbArray {
   invalidate(cpu: Cpu, page: number, generation: number): void {
     const entry = this.find(cpu, page, generation);
     if (entry !== NULL_ADDRESS) cpu.writeOnce32(offset(entry, STAMP), 0);
+  }
+
+  /** Every entry of one generation, in the order of its place. */
+  entriesOf(cpu: Cpu, generation: number): TlbEntry[] {
+    const entries: TlbEntry[] = [];
+    for (let index = 0; index < this.geometry.entries; index++) {
+      const entry = offset(this.address, index * ENTRY_BYTES);
+      const stamp = cpu.readOnce32(offset(entry, STAMP));
+      if ((stamp & GENERATION_BITS) !== generation) continue;
+      const page = (stamp >>> PAGE_HIGH_SHIFT) * LOW_RANGE + cpu.readOnce32(entry);
+      const word = cpu.readOnce32(offset(entry, PFN_HIGH_AND_PERMISSIONS));
+      const pfn = (word >>> PFN_HIGH_SHIFT) * LOW_RANGE + cpu.readOnce32(offset(entry, PFN_LOW));
+      entries.push({ page, pfn, permissions: word & PERMISSIONS_MASK });
+    }
+    return entries;
   }
 
   /** Empties every entry, of whatever generation. */

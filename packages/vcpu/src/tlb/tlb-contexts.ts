@@ -39,6 +39,14 @@ function tagOf(vpid: number, pcid: number): number {
   return 1 + vpid * PCIDS + pcid;
 }
 
+/** A context whose entries a lookup may find, now or when it becomes current again. */
+export interface ValidContext {
+  /** 0 the guest, 1 its nested guest. */
+  readonly vpid: number;
+  readonly pcid: number;
+  readonly generation: number;
+}
+
 /**
  * Which translations of a TLB are valid: those that carry the current context's generation. A context is a virtual processor
  * and a PCID. Each has a generation of its own, so a context that comes back finds its entries again, and dropping one is one
@@ -108,6 +116,25 @@ export class TlbContexts {
     const generation = this.takeGeneration(cpu);
     cpu.writeOnce32(offset(this.address, FLOOR), generation);
     this.setControl(cpu, generation);
+  }
+
+  /** The contexts whose entries are valid, the current one first. */
+  valid(cpu: Cpu): ValidContext[] {
+    const current = cpu.readOnce32(offset(this.address, CURRENT_SLOT));
+    const floor = cpu.readOnce32(offset(this.address, FLOOR));
+    const contexts: ValidContext[] = [];
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      const tag = cpu.readOnce32(this.slotOf(slot));
+      if (tag === NO_TAG) continue;
+      const isCurrent = slot === current;
+      const control = isCurrent ? this.control(cpu) : cpu.readOnce32(offset(this.slotOf(slot), SLOT_CONTROL));
+      const generation = control & GENERATION_MASK;
+      if (generation < floor) continue;
+      const context = { vpid: Math.floor((tag - 1) / PCIDS), pcid: (tag - 1) % PCIDS, generation };
+      if (isCurrent) contexts.unshift(context);
+      else contexts.push(context);
+    }
+    return contexts;
   }
 
   private takeGeneration(cpu: Cpu): number {

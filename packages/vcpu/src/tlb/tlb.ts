@@ -21,6 +21,21 @@ export interface Translation {
   readonly fragment: boolean;
 }
 
+/** One cached translation, for checkers. */
+export interface CachedTranslation {
+  /** 0 the guest, 1 its nested guest. */
+  readonly vpid: number;
+  readonly pcid: number;
+  /** Level whose pages it spans. */
+  readonly level: 1 | 2 | 3;
+  /** First page of the span: address divided by 4096. */
+  readonly page: number;
+  /** Host pfn of that page. */
+  readonly pfn: number;
+  /** `PERMISSION_…` bits: what may be done without another walk. */
+  readonly permissions: number;
+}
+
 /**
  * The translations one vCPU has cached: page number of an address to host pfn, with what may be done without another
  * walk. The address is what the guest uses: guest-linear, which without guest paging is guest-physical. Paging-structure
@@ -103,6 +118,22 @@ export class Tlb {
   invalidateGuestPage(cpu: Cpu, page: number): void {
     if ((this.contexts.control(cpu) & FRAGMENTED) !== 0) this.contexts.dropCurrent(cpu);
     else this.invalidate(cpu, page);
+  }
+
+  /** Everything that a lookup could find, in whatever context. */
+  cached(cpu: Cpu): CachedTranslation[] {
+    return this.contexts.valid(cpu).flatMap(({ vpid, pcid, generation }) =>
+      LEVELS.flatMap((level) =>
+        this.arrays[level - 1]!.entriesOf(cpu, generation).map(({ page, pfn, permissions }) => ({
+          vpid,
+          pcid,
+          level,
+          page: page * PAGES_PER_LEAF[level],
+          pfn,
+          permissions,
+        })),
+      ),
+    );
   }
 
   private lookupLarger(cpu: Cpu, level: 2 | 3, page: number, generation: number, permission: number): number {

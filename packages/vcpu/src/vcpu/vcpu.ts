@@ -19,7 +19,7 @@ import {
   STATISTIC_WALKS,
 } from "../statistics/statistic-words.js";
 import { readVcpuStatistics, type VcpuStatistics } from "../statistics/vcpu-statistics.js";
-import { Tlb } from "../tlb/tlb.js";
+import { type CachedTranslation, Tlb } from "../tlb/tlb.js";
 import { GuestFrames } from "../walk/guest-frames.js";
 import { WALK_FAULT_GUEST, WALK_NO_ADDRESS, WALK_RACED, walkFaultFlags } from "../walk/walk-fault.js";
 import type { AddressTranslation } from "./address-translation.js";
@@ -226,6 +226,11 @@ export class Vcpu {
   /** Drops the current context's translations of one guest-linear page (`flush_tlb_gva`). For the MMU; outside the guest. */
   flushTlbGva(cpu: Cpu, gva: number): void {
     this.tlb.invalidateGuestPage(cpu, Math.floor(gva / PAGE_BYTES));
+  }
+
+  /** Every translation that is cached, of all contexts: for checkers, while nobody uses the vCPU. */
+  cachedTranslations(cpu: Cpu): CachedTranslation[] {
+    return this.tlb.cached(cpu);
   }
 
   /** The fault delivered to the MMU last, null if there was none. */

@@ -1,0 +1,10 @@
+export { EndlessYieldError, InterferenceMissingError, ReplayMismatchError } from "./errors.js";
+export type { Interference } from "./interfering/interference.js";
+export { InterferingCpu } from "./interfering/interfering-cpu.js";
+export { logEntry } from "./recording/log-entry.js";
+export { RecordingCpu } from "./recording/recording-cpu.js";
+export { arenaDifference } from "./replaying/arena-difference.js";
+export { ReplayingCpu } from "./replaying/replaying-cpu.js";
+export { isAccess, isWrite } from "./step/access-kinds.js";
+export type { Operand, Step, StepKind } from "./step/step.js";
+export { SteppingCpu } from "./step/stepping-cpu.js";
