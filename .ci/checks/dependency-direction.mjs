@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Holds the code to the package table of ARCHITECTURE.md: a package imports exactly the packages its row names, a row
-// names only rows above it, tests import nothing more, no package imports an app, and no file reaches into
-// another package past its entry point.
+// names only rows above it, no package imports an app, and no file reaches into another package past its entry point.
+// Tests import nothing more, except private packages of rows above, which their package.json declares in devDependencies.
 import { readFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { filesBelow, importsOf, ROOT, workspacePackages } from "../workspace.mjs";
@@ -48,6 +48,18 @@ function checkManifest({ name, manifest }, allowed) {
   }
 }
 
+/** Our packages that a manifest declares for its tests. What is published must not need them, so they are private. */
+function testDependencies({ name, manifest }) {
+  const declared = Object.keys(manifest.devDependencies ?? {}).filter((other) => other.startsWith(SCOPE));
+  const names = rows.map(([row]) => row);
+  const above = names.slice(0, names.indexOf(name));
+  for (const other of declared) {
+    if (!privateNames.has(other) || !above.includes(other))
+      problems.push(`${name}: ${other} in devDependencies is not a private package of a row above`);
+  }
+  return declared;
+}
+
 function checkFile({ name, directory }, allowed, file, used) {
   for (const { specifier } of importsOf(file)) {
     const target = packageOf(specifier);
@@ -66,22 +78,25 @@ function checkFile({ name, directory }, allowed, file, used) {
 const rows = tableRows();
 rows.forEach(checkRow);
 const allowedOf = new Map(rows);
+const members = workspacePackages();
+const privateNames = new Set(members.filter(({ manifest }) => manifest.private).map(({ name }) => name));
 let files = 0;
-for (const member of workspacePackages()) {
+for (const member of members) {
   const allowed = allowedOf.get(member.name);
   if (allowed === undefined) {
     problems.push(`ARCHITECTURE.md: no row for ${member.name}`);
     continue;
   }
   checkManifest(member, allowed);
+  const forTests = testDependencies(member);
   const used = new Set();
   for (const folder of ["src", "test", "scripts"]) {
     for (const file of filesBelow(join(member.directory, folder), [".ts", ".mts", ".mjs"])) {
       files++;
-      checkFile(member, allowed, file, used);
+      checkFile(member, folder === "test" ? [...allowed, ...forTests] : allowed, file, used);
     }
   }
-  for (const other of allowed) {
+  for (const other of [...allowed, ...forTests]) {
     if (!used.has(other)) problems.push(`${member.name}: ${other} is allowed but not imported`);
   }
 }

@@ -8,7 +8,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { accessTrackingResultSchema } from "../src/results/access-tracking-result.js";
 import { compareResultSchema } from "../src/results/compare-result.js";
 import { decodeResultSchema } from "../src/results/decode-result.js";
+import { mmuStressResultSchema } from "../src/results/mmu-stress-result.js";
+import { nestedResultSchema } from "../src/results/nested-result.js";
 import { replayResultSchema } from "../src/results/replay-result.js";
+import { MMUS } from "../src/vm/mmu-shape.js";
 
 // These run the built command, as a user does.
 const CLI = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
@@ -44,17 +47,30 @@ describe("wrong usage exits with 2, says one thing on standard error, and nothin
   const cases: readonly (readonly [args: string, message: string])[] = [
     ["nonsense", "unknown command 'nonsense'"],
     ["--nonsense", "unknown option '--nonsense'"],
-    ["run", "run needs a scenario; allowed: access-tracking, replay"],
-    ["run nonsense -v 2", '"nonsense" is no scenario; allowed: access-tracking, replay'],
-    ["compare nonsense", "allowed: access-tracking, replay"],
+    ["run", "run needs a scenario; allowed: access-tracking, replay, mmu-stress, nested"],
+    ["run nonsense -v 2", '"nonsense" is no scenario; allowed: access-tracking, replay, mmu-stress, nested'],
+    ["compare nonsense", "allowed: access-tracking, replay, mmu-stress, nested"],
     ["run access-tracking extra", "too many arguments"],
     ["run access-tracking -v 0", "'0' is invalid. Allowed: integers 1 to 64"],
     ["run access-tracking -v 65", "'65' is invalid. Allowed: integers 1 to 64"],
     ["run access-tracking -v", "argument missing"],
     ["run access-tracking -b 12Q", '"12Q" is not a size'],
     ["run access-tracking -b 5000", "--bytes 5000 is outside the multiples of 4096"],
-    ["run access-tracking --policy none", "Allowed choices are locked, lockless"],
+    [
+      "run access-tracking --policy none",
+      "Allowed choices are locked, tdp-lockless, shadow-lockless, lockless",
+    ],
     ["run access-tracking --mmu-mode npt --no-ad", "always have Accessed and Dirty bits"],
+    ["run access-tracking --mmu ept", "Allowed choices are tdp, direct, shadow, tdp+nested"],
+    [
+      "run access-tracking --mmu shadow --mmu-mode npt",
+      "--mmu-mode npt cannot be combined with --mmu shadow",
+    ],
+    ["run nested --mmu shadow", "'shadow' is invalid. Allowed choices are tdp+nested"],
+    ["run nested -b 4K", "--bytes 4096 is outside the multiples of 16384"],
+    ["run mmu-stress -s 1G", "0 slots of 1 GiB fit into 256 MiB; allowed: 1 to 512"],
+    ["run mmu-stress -c 65", "'65' is invalid. Allowed: integers 1 to 64"],
+    ["compare nested --a none", "Allowed choices are locked, tdp-lockless, shadow-lockless, lockless"],
     ["run access-tracking --json /", "it is a directory"],
     ["run replay", "required option '--trace <file>'"],
     ["run replay --trace /no/such/trace", "trace /no/such/trace does not exist"],
@@ -66,7 +82,7 @@ describe("wrong usage exits with 2, says one thing on standard error, and nothin
     ["decode 0xZZ", '"0xZZ" is not an SPTE'],
     ["decode --level 6 0", "'6' is invalid. Allowed: integers 1 to 5"],
     ["decode --mode npt --no-ad 0", "only with mode ept"],
-    ["schema nonsense", "access-tracking, replay, compare, decode"],
+    ["schema nonsense", "access-tracking, replay, mmu-stress, nested, compare, decode"],
   ];
   test.each(cases)("kvm-age %s", async (args, message) => {
     const { code, out, err } = await kvmAge(...args.split(" "));
@@ -91,8 +107,11 @@ describe("help", () => {
     "run",
     "run access-tracking",
     "run replay",
+    "run mmu-stress",
+    "run nested",
     "compare",
     "compare replay",
+    "compare nested",
     "list",
     "decode",
     "demo",
@@ -123,7 +142,11 @@ describe("data commands", () => {
     for (const name of [
       "access-tracking",
       "replay",
+      "mmu-stress",
+      "nested",
       "locked",
+      "tdp-lockless",
+      "shadow-lockless",
       "lockless",
       "ept",
       "npt",
@@ -132,8 +155,9 @@ describe("data commands", () => {
     ]) {
       expect(out).toMatch(new RegExp(`^ {2}${name} `, "m"));
     }
+    for (const mmu of MMUS) expect(out).toContain(`\n  ${mmu} `);
     const { out: json } = await kvmAge("list", "--json");
-    expect(Object.keys(JSON.parse(json))).toEqual(["scenarios", "policies", "mmuModes", "ruleSets"]);
+    expect(Object.keys(JSON.parse(json))).toEqual(["scenarios", "policies", "mmus", "mmuModes", "ruleSets"]);
   });
 
   test("decode explains several entries, and as JSON", async () => {
@@ -209,6 +233,111 @@ describe("runs", () => {
     const { code, err } = await kvmAge("run", "access-tracking", "-b", "1M");
     expect(code).toBe(0);
     expect(err).toMatch(/fit into its TLB/);
+  });
+
+  /** A run with JSON on standard output; fails unless it passed its checks. */
+  async function json(...args: readonly string[]): Promise<unknown> {
+    const { code, out, err } = await kvmAge("run", ...args, "--json");
+    expect({ code, err: err.replace(/^warning: .*\n/gm, "") }).toEqual({ code: 0, err: "" });
+    return JSON.parse(out);
+  }
+
+  test.each(MMUS)("access-tracking --mmu %s passes its phases, and ages while vCPUs fault", async (mmu) => {
+    // Beyond the reach of the TLB, so that pages in use must not stay idle.
+    const phases = accessTrackingResultSchema.parse(await json("access-tracking", "--mmu", mmu, "-b", "8M"));
+    expect([phases.options.mmu, phases.phases.length]).toEqual([mmu, 7]);
+    expect(phases.idleChecks.map(({ pages }) => pages)).toEqual([2048, 2048]);
+    const during = accessTrackingResultSchema.parse(
+      await json("access-tracking", "--mmu", mmu, "-p", "-b", "8M", "--policy", "shadow-lockless"),
+    );
+    expect(during.agingDuringFaults!.vcpuWallSeconds).toBeGreaterThan(0);
+  });
+
+  test.each(MMUS)("replay --mmu %s replays every access", async (mmu) => {
+    const path = join(directory, `${mmu}.lackey`);
+    const lines = Array.from(
+      { length: 3000 },
+      (_, line) => ` ${line % 3 === 0 ? "S" : "L"} ${(line % 700).toString(16)}000,8\n`,
+    );
+    await writeFile(path, lines.join(""));
+    const result = replayResultSchema.parse(
+      await json("replay", "--trace", path, "--mmu", mmu, "--age-every", "5", "--reclaim-every", "5"),
+    );
+    expect([result.options.mmu, result.trace.pages, result.vcpus[0]!.accesses]).toEqual([mmu, 700, 3000]);
+    expect(result.faults).toBeGreaterThanOrEqual(700);
+  });
+
+  test.each(MMUS)("mmu-stress --mmu %s meets EFAULT on every vCPU and leaves nothing behind", async (mmu) => {
+    const result = mmuStressResultSchema.parse(
+      await json("mmu-stress", "--mmu", mmu, "-m", "4M", "-s", "1M"),
+    );
+    expect([result.options.mmu, result.slots.count, result.rendezvous.length]).toEqual([mmu, 4, 6]);
+    const counted = result.vcpus.map(({ readOnly, writable }) => readOnly.efaults + writable.efaults);
+    expect(result.efaults).toBe(counted.reduce((sum, efaults) => sum + efaults, 0));
+    expect(Math.min(...result.vcpus.map(({ readOnly }) => readOnly.efaults))).toBeGreaterThan(0);
+    expect(result.ending).toEqual({
+      deletedSlots: [4, 2],
+      unmappedPages: 128,
+      residentPages: 128,
+      leakedPages: 0,
+    });
+    expect(result.invalidationLatency.count).toBeGreaterThanOrEqual(3);
+  });
+
+  test("mmu-stress passes with every checking layer, agers on one hva of many gfns", async () => {
+    const args = [
+      "-m",
+      "1M",
+      "-s",
+      "256K",
+      "--agers",
+      "2",
+      "--policy",
+      "tdp-lockless",
+      "--mmu",
+      "tdp+nested",
+    ];
+    const result = mmuStressResultSchema.parse(await json("mmu-stress", ...args, "--lockdep", "--sanitizer"));
+    expect(result.warnings).toContainEqual(expect.stringContaining("checking layers are on"));
+  });
+
+  test.each([
+    ["EPT, all MMUs lockless", []],
+    ["NPT, the TDP MMU lockless", ["--mmu-mode", "npt", "--policy", "tdp-lockless"]],
+    ["EPT without A/D bits, the shadow MMU lockless", ["--no-ad", "--policy", "shadow-lockless"]],
+    ["6.15, under mmu_lock", ["--rule-set", "linux-6.15", "--policy", "locked"]],
+    ["every checking layer", ["--lockdep", "--sanitizer"]],
+  ])("nested sees what L1 and what L2 uses: %s", async (_name, args) => {
+    const size = ["-v", "2", "-b", "256K", "--rounds", "5", "--check-rounds", "1"];
+    const result = nestedResultSchema.parse(await json("nested", ...size, ...args));
+    // Five passes over four sets of 32 pages, seven of which were used.
+    expect(result.accuracy).toEqual({
+      trueYoung: 7 * 32,
+      falseIdle: 0,
+      trueIdle: 13 * 32,
+      falseYoung: 0,
+      testDisagreements: 0,
+    });
+  });
+
+  test("compare takes a policy for one MMU only, and says which MMU it was", async () => {
+    const size = ["-b", "64K", "--rounds", "2", "--check-rounds", "1", "--runs", "1", "--json"];
+    const { code, out } = await kvmAge(
+      "compare",
+      "nested",
+      "--a",
+      "tdp-lockless",
+      "--b",
+      "shadow-lockless",
+      ...size,
+    );
+    expect(code).toBe(0);
+    const result = compareResultSchema.parse(JSON.parse(out));
+    expect([result.mmu, result.a.label, result.b.label]).toEqual([
+      "tdp+nested",
+      "tdp-lockless",
+      "shadow-lockless",
+    ]);
   });
 
   test("compare prints JSON of the published schema", async () => {

@@ -9,7 +9,8 @@ import {
   withLockdep,
   withRwlockTiming,
 } from "@kvm-age/machine";
-import type { Vcpu } from "@kvm-age/vcpu";
+import { ACCESS_FAILED, type Vcpu } from "@kvm-age/vcpu";
+import { withComplianceWatch } from "../compliance/watch/with-compliance-watch.js";
 import { Latencies } from "../vm/latencies.js";
 import { Vm } from "../vm/vm.js";
 import type { VmVcpu } from "../vm/vm-vcpu.js";
@@ -49,7 +50,8 @@ export class Actor {
     this.recorder = new StatisticsRecorder({ role: init.role });
     const sanitizer = init.sanitizer ? withAddressSanitizer(machine.frames) : noLayer;
     const lockdep = init.lockdep ? withLockdep(new LockGraph()) : noLayer;
-    this.cpu = withRwlockTiming(this.recorder)(lockdep(sanitizer(this.thread)));
+    const watch = withComplianceWatch(machine, init.vm);
+    this.cpu = withRwlockTiming(this.recorder)(watch(lockdep(sanitizer(this.thread))));
     this.vm = new Vm(machine, this.cpu, init.vm, this.latencies);
     this.control = new Control(init.vm.machine.memory, init.vm.control);
     this.pageFaults = new PageFaults(this.vm);
@@ -61,6 +63,14 @@ export class Actor {
   access(page: number, write: boolean): void {
     const result = this.vcpu!.access(this.cpu, this.vm.gpaOf(page), write ? "write" : "read");
     if (result < 0) throw new GuestAccessFailedError(page, result);
+  }
+
+  /** Stores to one test page as the guest does; false if KVM left the guest with EFAULT instead. */
+  store(page: number): boolean {
+    const result = this.vcpu!.access(this.cpu, this.vm.gpaOf(page), "write");
+    if (result === ACCESS_FAILED && this.vcpu!.lastFault(this.cpu)?.errno === "EFAULT") return false;
+    if (result < 0) throw new GuestAccessFailedError(page, result);
+    return true;
   }
 
   /** Ends the actor: leaves the guest, gives the processor number back, and reports. */

@@ -2,6 +2,9 @@ import type { StatisticsSnapshot } from "@kvm-age/machine";
 import type { VcpuStatistics } from "@kvm-age/vcpu";
 import type { LatencyData } from "../vm/latencies.js";
 import type { VmHandle } from "../vm/vm.js";
+import type { StressReadOnlyReport, StressWritableReport } from "./programs/mmu-stress/stress-report.js";
+import type { NestedAgingReport } from "./programs/nested/age-nested.js";
+import type { NestedSets } from "./programs/nested/nested-sets.js";
 import type { TortureAgerReport } from "./programs/torture/torture-ager.js";
 import type { TortureLoggerReport } from "./programs/torture/torture-logger.js";
 import type { TortureMoverReport } from "./programs/torture/torture-mover.js";
@@ -9,8 +12,8 @@ import type { TortureReclaimerReport } from "./programs/torture/torture-reclaime
 import type { TortureVcpuProgram, TortureVcpuReport } from "./programs/torture/torture-vcpu.js";
 import type { RecordedTrace } from "./recorded-trace.js";
 
-/** Who an actor is. */
-export type ActorRole = "vcpu" | "ager" | "reclaimer" | "mover" | "logger";
+/** Who an actor is. A `vmm` is the main thread of the process that owns the VM. */
+export type ActorRole = "vcpu" | "vmm" | "ager" | "reclaimer" | "mover" | "logger";
 
 /** What an actor is started with. */
 export interface ActorInit {
@@ -42,7 +45,36 @@ export type Program =
     }
   | { readonly type: "age-every"; readonly ms: number }
   | { readonly type: "reclaim-every"; readonly ms: number }
+  | MmuStressProgram
+  | NestedProgram
   | TortureProgram;
+
+/** What the actors of `mmu-stress` do besides `touch`; `signals` are those of a `StressSignals`. */
+export type MmuStressProgram =
+  | { readonly type: "stress-reset"; readonly page: number }
+  | ({ readonly type: "stress-read-only"; readonly vcpus: number } & StressPart)
+  | ({ readonly type: "stress-writable" } & StressPart)
+  | { readonly type: "protect"; readonly writable: boolean; readonly signals: SharedArrayBuffer }
+  | { readonly type: "remove-slots" };
+
+/** A vCPU's chunk of the test memory, and what it is told of its protection. */
+export interface StressPart extends PageRange {
+  readonly signals: SharedArrayBuffer;
+}
+
+/** What the actors of `nested` do. */
+export type NestedProgram =
+  | {
+      readonly type: "nested-rounds";
+      readonly sets: NestedSets;
+      readonly rounds: number;
+      /** Whether L1, and whether L2, accesses its sets in each round. */
+      readonly l1: boolean;
+      readonly l2: boolean;
+    }
+  | { readonly type: "nested-populate"; readonly sets: NestedSets }
+  /** One pass that is checked, or passes without pause until the vCPUs are done. */
+  | { readonly type: "age-nested"; readonly sets: NestedSets; readonly once: boolean };
 
 /** What the actors of a torture run do: each its kind of mischief, by a seed of its own. */
 export type TortureProgram =
@@ -82,7 +114,7 @@ export interface ReclaimReport {
   readonly swappedOutPages: number;
 }
 
-/** Report of `touch` and `replay`: nothing beyond the times. */
+/** Report of programs with nothing to tell beyond the times. */
 export type NothingToReport = null;
 
 export type ProgramReport =
@@ -90,6 +122,9 @@ export type ProgramReport =
   | AgingPassesReport
   | AgeEveryReport
   | ReclaimReport
+  | StressReadOnlyReport
+  | StressWritableReport
+  | NestedAgingReport
   | TortureVcpuReport
   | TortureAgerReport
   | TortureReclaimerReport

@@ -4,6 +4,8 @@ import { type MmuOptions, POLICIES } from "../options/mmu-options.js";
 import { accessTracking } from "../scenarios/access-tracking.js";
 import { type ComparePlan, compareScenario } from "../scenarios/compare-scenario.js";
 import { compareText } from "../scenarios/compare-text.js";
+import { mmuStress } from "../scenarios/mmu-stress.js";
+import { nested } from "../scenarios/nested.js";
 import { replay } from "../scenarios/replay.js";
 import type { Scenario, ScenarioResult } from "../scenarios/scenario.js";
 import { JSON_OPTION, withExamples } from "./help.js";
@@ -58,8 +60,14 @@ export function addCompareCommand(program: Command, session: Session): void {
   withExamples(compare, [
     ["kvm-age compare access-tracking -p -b 512M", "locked against lockless aging, 5 runs each"],
     ["kvm-age compare replay --trace app.lackey.gz --runs 8", "the same for a recorded program"],
+    [
+      "kvm-age compare nested --a tdp-lockless",
+      "what the last patches brought: the shadow MMU without mmu_lock",
+    ],
     ["kvm-age compare access-tracking --a locked --b locked", "how much this machine differs from itself"],
   ]);
   addCompare(compare, accessTracking, session);
   addCompare(compare, replay, session);
+  addCompare(compare, mmuStress, session);
+  addCompare(compare, nested, session);
 }

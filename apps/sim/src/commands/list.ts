@@ -1,7 +1,6 @@
 import type { Command } from "commander";
-import { accessTracking } from "../scenarios/access-tracking.js";
-import { replay } from "../scenarios/replay.js";
 import type { ScenarioDescription } from "../scenarios/scenario.js";
+import { SCENARIO_DESCRIPTIONS } from "../scenarios/scenario-descriptions.js";
 import { jsonText } from "../terminal/json-file.js";
 import { paint } from "../terminal/style.js";
 import { withExamples } from "./help.js";
@@ -21,9 +20,42 @@ const POLICY_CHOICES: readonly Choice[] = [
     shows: ["kvm_handle_hva_range with KVM_MMU_LOCK, Linux 6.14 and older"],
   },
   {
+    name: "tdp-lockless",
+    summary: "the TDP MMU ages without mmu_lock, the shadow MMU takes it: the series up to its middle",
+    shows: ["kvm_tdp_mmu_age_gfn_range under RCU; patches 2 to 7 of version 9 of the series"],
+  },
+  {
+    name: "shadow-lockless",
+    summary: "the other way round, which no kernel had: what the rmap locks bring by themselves",
+    shows: ["kvm_rmap_age_gfn_range under the rmap locks; patches 8 to 11 of version 9 of the series"],
+  },
+  {
     name: "lockless",
-    summary: "aging takes no mmu_lock: the memslots under SRCU, the page tables under RCU",
-    shows: ["KVM_MMU_LOCKLESS_AGING, Linux 6.15; patches 2 to 5 of version 9 of the series"],
+    summary: "no mmu_lock: memslots under SRCU, page tables under RCU, rmaps under a lock bit of their own",
+    shows: ["KVM_MMU_LOCKLESS_AGING, Linux 6.15; all patches of the series"],
+  },
+];
+
+const MMU_CHOICES: readonly Choice[] = [
+  {
+    name: "tdp",
+    summary: "the TDP MMU: two-dimensional paging, tables walked under RCU",
+    shows: ["kvm_tdp_mmu_map, kvm_tdp_mmu_age_gfn_range"],
+  },
+  {
+    name: "direct",
+    summary: "two-dimensional paging with tdp_mmu=N: direct shadow pages and rmaps",
+    shows: ["direct_page_fault, kvm_rmap_age_gfn_range"],
+  },
+  {
+    name: "shadow",
+    summary: "no two-dimensional paging: the guest's own page tables are shadowed",
+    shows: ["FNAME(page_fault), kvm_mmu_track_write, mmu_sync_children, kvm_rmap_age_gfn_range"],
+  },
+  {
+    name: "tdp+nested",
+    summary: "the TDP MMU for L1; the page tables that L1 keeps for L2 are shadowed; scenarios run in L2",
+    shows: ["kvm_init_shadow_ept_mmu, kvm_init_shadow_npt_mmu, kvm_age_gfn with both MMUs"],
   },
 ];
 
@@ -60,8 +92,9 @@ function describe({ name, summary, shows }: ScenarioDescription): Choice {
 /** All that can be chosen, by what it is. */
 function choices(): Readonly<Record<string, readonly Choice[]>> {
   return {
-    scenarios: [describe(accessTracking), describe(replay)],
+    scenarios: SCENARIO_DESCRIPTIONS.map(describe),
     policies: POLICY_CHOICES,
+    mmus: MMU_CHOICES,
     mmuModes: MODE_CHOICES,
     ruleSets: RULE_SET_CHOICES,
   };
@@ -70,6 +103,7 @@ function choices(): Readonly<Record<string, readonly Choice[]>> {
 const HEADINGS: Readonly<Record<string, string>> = {
   scenarios: "Scenarios (run, compare)",
   policies: "Policies (--policy, --a, --b)",
+  mmus: "MMUs (--mmu)",
   mmuModes: "MMU modes (--mmu-mode)",
   ruleSets: "Rule sets (--rule-set)",
 };
@@ -88,7 +122,7 @@ function listText(session: Session): string {
 
 /** `kvm-age list`: what there is to choose from. */
 export function addListCommand(program: Command, session: Session): void {
-  const list = program.command("list").description("list scenarios, policies, MMU modes and rule sets");
+  const list = program.command("list").description("list scenarios, policies, MMUs, MMU modes and rule sets");
   list.option("--json", "as JSON");
   withExamples(list, [["kvm-age list", "everything that can be chosen, with the kernel functions it shows"]]);
   list.action((flags: { readonly json?: boolean }) => {

@@ -25,6 +25,7 @@ export function createProgram(session: Session): Command {
   withExamples(program, [
     ["kvm-age demo", "locked against lockless aging, in under a minute"],
     ["kvm-age run access-tracking -v 2 -b 64M", "the phases of access_tracking_perf_test"],
+    ["kvm-age run nested", "what aging sees of a nested guest"],
     ["kvm-age compare replay --trace app.lackey.gz", "two policies under a recorded workload"],
     ["kvm-age decode 0x80a0000012345f77", "a page-table entry in words"],
   ]);

@@ -1,6 +1,8 @@
 import type { Command } from "commander";
 import { type MmuOptions, policyOption } from "../options/mmu-options.js";
 import { accessTracking } from "../scenarios/access-tracking.js";
+import { mmuStress } from "../scenarios/mmu-stress.js";
+import { nested } from "../scenarios/nested.js";
 import { replay } from "../scenarios/replay.js";
 import { runScenario } from "../scenarios/run-scenario.js";
 import type { Scenario, ScenarioResult } from "../scenarios/scenario.js";
@@ -32,8 +34,13 @@ export function addRunCommand(program: Command, session: Session): void {
   const run = addScenarioParent(program, "run", "run a scenario once, on real threads");
   withExamples(run, [
     ["kvm-age run access-tracking -v 2 -b 64M", "the phases of access_tracking_perf_test"],
+    ["kvm-age run access-tracking -p --mmu shadow", "aging during faults, under shadow paging"],
     ["kvm-age run replay --trace app.lackey.gz", "the recorded memory accesses of a real program"],
+    ["kvm-age run mmu-stress", "the stages of mmu_stress_test, aged all the while"],
+    ["kvm-age run nested", "whether aging sees both what L1 and what L2 uses"],
   ]);
   addRun(run, accessTracking, session);
   addRun(run, replay, session);
+  addRun(run, mmuStress, session);
+  addRun(run, nested, session);
 }

@@ -1,10 +1,11 @@
 import type { Command } from "commander";
 import type { ScenarioDescription } from "../scenarios/scenario.js";
+import { SCENARIO_DESCRIPTIONS } from "../scenarios/scenario-descriptions.js";
 import { UnknownScenarioError } from "./errors.js";
 import { withExamples } from "./help.js";
 
 /** Names of the scenarios, for messages. */
-export const SCENARIO_NAMES: readonly string[] = ["access-tracking", "replay"];
+const SCENARIO_NAMES: readonly string[] = SCENARIO_DESCRIPTIONS.map(({ name }) => name);
 
 /** A command whose subcommands are scenarios; without a known one it is a usage error that lists them. */
 export function addScenarioParent(program: Command, name: string, description: string): Command {
@@ -23,7 +24,7 @@ export function addScenarioParent(program: Command, name: string, description: s
 /** The subcommand of one scenario, with its examples. */
 export function addScenario(parent: Command, scenario: ScenarioDescription): Command {
   const examples = scenario.examples.map(
-    ([args, does]) => [`kvm-age ${parent.name()} ${scenario.name} ${args}`, does] as const,
+    ([args, does]) => [`kvm-age ${parent.name()} ${scenario.name} ${args}`.trimEnd(), does] as const,
   );
   return withExamples(
     parent.command(scenario.name).description(scenario.summary).allowExcessArguments(false),

@@ -1,6 +1,7 @@
 import { DEFAULT_TLB_GEOMETRY } from "@kvm-age/vcpu";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { agersOption, MAX_AGERS } from "./agers-option.js";
 import { OptionRangeError } from "./errors.js";
 import { integerOption } from "./integer-option.js";
 import {
@@ -14,9 +15,6 @@ import { sizeOption } from "./size-option.js";
 
 /** Backing of guest memory, by the selftests' names. */
 export const BACKINGS = ["anonymous", "anonymous_thp"] as const;
-
-/** Most aging threads of a scenario. */
-export const MAX_AGERS: number = 16;
 
 const PAGE_BYTES = 4096;
 const PAGES_PER_2M = 512;
@@ -64,11 +62,7 @@ export function addAccessTrackingOptions(command: Command): Command {
         .argParser(integerOption(-0x8000_0000, 0x7fff_ffff))
         .default(-1),
     )
-    .addOption(
-      new Option("--agers <n>", `aging threads with -p, 1 to ${MAX_AGERS}`)
-        .argParser(integerOption(1, MAX_AGERS))
-        .default(1),
-    );
+    .addOption(agersOption("aging threads with -p", 1));
   return addMmuOptions(command);
 }
 

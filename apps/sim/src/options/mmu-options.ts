@@ -57,10 +57,13 @@ export function policyOption(): Option {
   return new Option("--policy <policy>", "how aging is locked").choices(POLICIES).default("lockless");
 }
 
-/** Adds the options that every scenario has, without `--policy`. */
-export function addMmuOptions(command: Command): Command {
+/**
+ * Adds the options that every scenario has, without `--policy`.
+ * @param mmus what the scenario can run on, the default first
+ */
+export function addMmuOptions(command: Command, mmus: readonly [Mmu, ...Mmu[]] = MMUS): Command {
   return command
-    .addOption(new Option("--mmu <mmu>", "what maps the guest's memory").choices(MMUS).default("tdp"))
+    .addOption(new Option("--mmu <mmu>", "what maps the guest's memory").choices(mmus).default(mmus[0]))
     .addOption(
       new Option("--mmu-mode <mode>", "page-table format of two-dimensional paging")
         .choices(MMU_MODES)
@@ -88,9 +91,13 @@ export function vcpusOption(): Option {
 
 /**
  * Resolves the options that every scenario has.
- * @throws IncompatibleOptionsError for NPT or shadow paging without Accessed bits
+ * @throws IncompatibleOptionsError for NPT or shadow paging without Accessed bits, and for NPT with shadow paging
  */
 export function resolveMmuOptions(flags: MmuFlags): MmuOptions {
+  if (flags.mmu === "shadow" && flags.mmuMode === "npt") {
+    const reason = "shadow paging is the absence of two-dimensional paging; use another --mmu";
+    throw new IncompatibleOptionsError("--mmu-mode npt", "--mmu shadow", reason);
+  }
   if (flags.mmuMode === "npt" && !flags.ad) {
     const reason = "AMD's nested page tables always have Accessed and Dirty bits; use --mmu-mode ept";
     throw new IncompatibleOptionsError("--no-ad", "--mmu-mode npt", reason);

@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { accessTrackingOptionsSchema } from "../options/access-tracking-options.js";
+import { agingPassesShape } from "./aging-passes.js";
 import { machineFigures } from "./machine-figures.js";
 import { count, seconds } from "./measures.js";
 import { provenanceSchema } from "./provenance.js";
 
-/** Name and version of the format; changes whenever a field changes its meaning or goes away. */
-export const ACCESS_TRACKING_SCHEMA_ID = "kvm-age/access-tracking@1";
+/** Name and version of the format; changes whenever a field comes, goes away or changes its meaning. */
+export const ACCESS_TRACKING_SCHEMA_ID = "kvm-age/access-tracking@2";
 
 const phaseSchema = z.strictObject({
   name: z.string().describe("the selftest's description, e.g. Populating memory"),
@@ -14,10 +15,7 @@ const phaseSchema = z.strictObject({
 });
 
 const agingDuringFaultsSchema = z.strictObject({
-  passes: count,
-  totalSeconds: seconds,
-  averagePassSeconds: seconds.describe("totalSeconds / passes; 0 without a pass"),
-  passSeconds: z.array(seconds),
+  ...agingPassesShape,
   vcpuWallSeconds: seconds.describe("slowest vCPU, populating"),
   idlePages: count.describe("pages found still idle, summed over the passes"),
 });

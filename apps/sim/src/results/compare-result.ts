@@ -1,9 +1,12 @@
 import { z } from "zod";
+import { MMUS } from "../vm/mmu-shape.js";
 import { accessTrackingResultSchema } from "./access-tracking-result.js";
+import { mmuStressResultSchema } from "./mmu-stress-result.js";
+import { nestedResultSchema } from "./nested-result.js";
 import { replayResultSchema } from "./replay-result.js";
 
-/** Name and version of the format; changes whenever a field changes its meaning or goes away. */
-export const COMPARE_SCHEMA_ID = "kvm-age/compare@1";
+/** Name and version of the format; changes whenever a field comes, goes away or changes its meaning. */
+export const COMPARE_SCHEMA_ID = "kvm-age/compare@2";
 
 /** Verdicts of a comparison. */
 export const VERDICTS = ["a better", "b better", "not distinguishable"] as const;
@@ -31,13 +34,21 @@ export type CompareMetric = z.infer<typeof metricSchema>;
 
 const sideSchema = z.strictObject({
   label: z.string(),
-  results: z.array(z.discriminatedUnion("schema", [accessTrackingResultSchema, replayResultSchema])),
+  results: z.array(
+    z.discriminatedUnion("schema", [
+      accessTrackingResultSchema,
+      replayResultSchema,
+      mmuStressResultSchema,
+      nestedResultSchema,
+    ]),
+  ),
 });
 
 /** Result of comparing two policies under one scenario. */
 export const compareResultSchema = z.strictObject({
   schema: z.literal(COMPARE_SCHEMA_ID),
   scenario: z.string(),
+  mmu: z.enum(MMUS).describe("what mapped the guest's memory on both sides"),
   a: sideSchema,
   b: sideSchema,
   interrupted: z.boolean(),

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** Name and version of the format; changes whenever a field changes its meaning or goes away. */
+/** Name and version of the format; changes whenever a field comes, goes away or changes its meaning. */
 export const DECODE_SCHEMA_ID = "kvm-age/decode@1";
 
 const fieldSchema = z.strictObject({

@@ -6,6 +6,9 @@ import { count } from "./measures.js";
 /** What every scenario reports of its MMU, TLBs, memory and locks. */
 export const machineFigures = {
   faultLatency: latencySummarySchema.describe("guest accesses that missed in the page table, until resolved"),
+  invalidationLatency: latencySummarySchema.describe(
+    "from invalidate_range_start to its return, flush included",
+  ),
   lockWaits: z.array(lockWaitSchema),
   mmu: z.record(z.string(), z.number()).describe("counters of the MMU by their kernel names"),
   tlb: z

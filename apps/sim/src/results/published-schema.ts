@@ -2,11 +2,15 @@ import { z } from "zod";
 import { accessTrackingResultSchema } from "./access-tracking-result.js";
 import { compareResultSchema } from "./compare-result.js";
 import { decodeResultSchema } from "./decode-result.js";
+import { mmuStressResultSchema } from "./mmu-stress-result.js";
+import { nestedResultSchema } from "./nested-result.js";
 import { replayResultSchema } from "./replay-result.js";
 
 const SCHEMAS = {
   "access-tracking": accessTrackingResultSchema,
   replay: replayResultSchema,
+  "mmu-stress": mmuStressResultSchema,
+  nested: nestedResultSchema,
   compare: compareResultSchema,
   decode: decodeResultSchema,
 } as const;

@@ -1,12 +1,11 @@
 import { z } from "zod";
 import { replayOptionsSchema } from "../options/replay-options.js";
-import { latencySummarySchema } from "./latency-summary.js";
 import { machineFigures } from "./machine-figures.js";
 import { count, seconds, share } from "./measures.js";
 import { provenanceSchema } from "./provenance.js";
 
-/** Name and version of the format; changes whenever a field changes its meaning or goes away. */
-export const REPLAY_SCHEMA_ID = "kvm-age/replay@1";
+/** Name and version of the format; changes whenever a field comes, goes away or changes its meaning. */
+export const REPLAY_SCHEMA_ID = "kvm-age/replay@2";
 
 const traceSchema = z.strictObject({
   path: z.string(),
@@ -67,9 +66,6 @@ export const replayResultSchema = z
     aging: agingSchema,
     accuracy: accuracySchema,
     reclaim: reclaimSchema,
-    invalidationLatency: latencySummarySchema.describe(
-      "from invalidate_range_start to its return, flush included",
-    ),
     ...machineFigures,
   })
   .meta({ id: "ReplayResult" });

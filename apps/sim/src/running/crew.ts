@@ -110,7 +110,10 @@ export interface StepReport {
 
 const NS_PER_SECOND = 1e9;
 
-/** The threads of a run: one for each vCPU, ager and reclaimer, kept for the whole run. */
+/** Roles whose programs end by themselves, and with the last of which a step ends. */
+const FOREGROUND: readonly ActorRole[] = ["vcpu", "vmm"];
+
+/** The threads of a run: one for each vCPU, ager, reclaimer and so on, kept for the whole run. */
 export class Crew {
   readonly control: Control;
   private readonly members: CrewMember[];
@@ -125,8 +128,8 @@ export class Crew {
   }
 
   /**
-   * Runs one step: all assigned actors wait at a gate and start together. vCPUs are the foreground; when the last of them is done, the
-   * others are told to finish.
+   * Runs one step: all assigned actors wait at a gate and start together. vCPUs and the VMM are the foreground; when the last of them is
+   * done, the others are told to finish.
    */
   async run(assignments: readonly Assignment[]): Promise<StepReport[]> {
     const step = ++this.step;
@@ -140,9 +143,12 @@ export class Crew {
     await Promise.all(armed);
     const startNs = process.hrtime.bigint();
     this.control.openGate(step);
-    await Promise.all(done.filter((_, index) => assignments[index]!.role === "vcpu"));
+    const foreground = Promise.all(done.filter((_, index) => FOREGROUND.includes(assignments[index]!.role)));
+    const everybody = Promise.all(done);
+    // Whoever fails may have left a lock behind that the foreground would wait for.
+    await Promise.race([foreground, everybody]);
     this.control.finishStep(step);
-    const answers = await Promise.all(done);
+    const answers = await everybody;
     return answers.map((answer, index) => ({
       role: assignments[index]!.role,
       index: assignments[index]!.index,

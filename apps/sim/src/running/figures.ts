@@ -75,7 +75,10 @@ function mmuStatistics(vm: Vm, cpu: Cpu): Record<string, number> {
   return sum;
 }
 
-type MachineFigures = Pick<AccessTrackingResult, "faultLatency" | "lockWaits" | "mmu" | "tlb" | "memory">;
+type MachineFigures = Pick<
+  AccessTrackingResult,
+  "faultLatency" | "invalidationLatency" | "lockWaits" | "mmu" | "tlb" | "memory"
+>;
 
 /** What every scenario reports of MMU, TLBs, memory and locks. */
 export function machineFigures(created: CreatedVm, totals: readonly ActorTotals[]): MachineFigures {
@@ -84,6 +87,7 @@ export function machineFigures(created: CreatedVm, totals: readonly ActorTotals[
   const { guestPages } = vm.config;
   return {
     faultLatency: summarizeDurations(totals.map((actor) => actor.latencies.fault)),
+    invalidationLatency: summarizeDurations(totals.map((actor) => actor.latencies.invalidation)),
     lockWaits: lockWaits(totals),
     mmu: mmuStatistics(vm, cpu),
     tlb: tlbFigures(totals),

@@ -9,8 +9,10 @@ import { collectProvenance } from "../results/provenance.js";
 import type { RunContext } from "../terminal/run-context.js";
 import { type CreatedVm, createVm } from "../vm/create-vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
+import { checkingWarnings } from "./checking-warnings.js";
 import type { Assignment, Crew, StepReport } from "./crew.js";
 import { machineFigures } from "./figures.js";
+import { summarizePasses } from "./summarize-passes.js";
 import { withCrew } from "./with-crew.js";
 
 const PAGE_BYTES = 4096;
@@ -133,14 +135,9 @@ function agingOf(reports: readonly StepReport[]): Aging {
   const agers = reports
     .filter(({ role }) => role === "ager")
     .map(({ report }) => report as AgingPassesReport);
-  const passSeconds = agers.flatMap(({ passNs }) => passNs.map((ns) => ns / 1e9));
-  const totalSeconds = passSeconds.reduce((sum, seconds) => sum + seconds, 0);
   const vcpus = reports.filter(({ role }) => role === "vcpu");
   return {
-    passes: passSeconds.length,
-    totalSeconds,
-    averagePassSeconds: passSeconds.length === 0 ? 0 : totalSeconds / passSeconds.length,
-    passSeconds,
+    ...summarizePasses(agers.flatMap(({ passNs }) => passNs)),
     vcpuWallSeconds: Math.max(0, ...vcpus.map(({ seconds }) => seconds)),
     idlePages: agers.reduce((sum, { idlePages }) => sum + idlePages, 0),
   };
@@ -155,11 +152,8 @@ function tlbWarning(options: AccessTrackingOptions): string | null {
 }
 
 function warningsOf(options: AccessTrackingOptions): string[] {
-  const checking = options.lockdep || options.sanitizer;
-  return [
-    checking ? "checking layers are on: times are not comparable with a run without them" : null,
-    tlbWarning(options),
-  ].filter((warning) => warning !== null);
+  const tlb = tlbWarning(options);
+  return [...checkingWarnings(options), ...(tlb === null ? [] : [tlb])];
 }
 
 /**

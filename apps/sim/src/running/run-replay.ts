@@ -8,8 +8,9 @@ import { REPLAY_SCHEMA_ID, type ReplayResult } from "../results/replay-result.js
 import type { RunContext } from "../terminal/run-context.js";
 import { type CreatedVm, createVm } from "../vm/create-vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
+import { checkingWarnings } from "./checking-warnings.js";
 import type { Assignment, Crew, StepReport } from "./crew.js";
-import { machineFigures, summarizeDurations } from "./figures.js";
+import { machineFigures } from "./figures.js";
 import { loadTrace } from "./load-trace.js";
 import { withCrew } from "./with-crew.js";
 
@@ -114,7 +115,7 @@ export async function runReplay(options: ReplayOptions, context: RunContext): Pr
     options,
     seed: options.seed,
     interrupted: context.signal.aborted,
-    warnings: [],
+    warnings: checkingWarnings(options),
     trace: traceOf(options, summary),
     ...partsOf(options, created, reports, totals),
     ...machineFigures(created, totals),
@@ -131,10 +132,7 @@ function partsOf(
   created: CreatedVm,
   reports: readonly StepReport[],
   totals: readonly ActorTotals[],
-): Pick<
-  ReplayResult,
-  "vcpus" | "faults" | "refaults" | "aging" | "accuracy" | "reclaim" | "invalidationLatency"
-> {
+): Pick<ReplayResult, "vcpus" | "faults" | "refaults" | "aging" | "accuracy" | "reclaim"> {
   const aging = reportOf<AgeEveryReport>(reports, "ager", {
     passNs: [],
     idleReports: 0,
@@ -152,6 +150,5 @@ function partsOf(
     aging: agingOf(options, aging),
     accuracy: accuracyOf(aging),
     reclaim: { cadenceMs: options.reclaimEveryMs, limitPages, ...reclaim },
-    invalidationLatency: summarizeDurations(totals.map((actor) => actor.latencies.invalidation)),
   };
 }

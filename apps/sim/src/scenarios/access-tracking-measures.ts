@@ -1,5 +1,5 @@
 import type { AccessTrackingResult } from "../results/access-tracking-result.js";
-import { latencyMeasures, type Measure, mmuLockWaitMeasures } from "./measure.js";
+import { type Measure, machineMeasures, passMeasures } from "./measure.js";
 
 /** Phases by name; a name that comes twice gets its turn. */
 function phaseMeasures(result: AccessTrackingResult): Measure[] {
@@ -15,17 +15,9 @@ function phaseMeasures(result: AccessTrackingResult): Measure[] {
 function agingMeasures(result: AccessTrackingResult): Measure[] {
   const aging = result.agingDuringFaults;
   if (aging === null) return [];
-  const average: Measure = {
-    name: "average aging pass",
-    unit: "s",
-    better: "lower",
-    headline: true,
-    value: aging.averagePassSeconds,
-  };
   return [
     { name: "vcpu wall time", unit: "s", better: "lower", headline: true, value: aging.vcpuWallSeconds },
-    { name: "aging passes", unit: "count", better: "higher", headline: true, value: aging.passes },
-    ...(aging.passes === 0 ? [] : [average]),
+    ...passMeasures(aging),
   ];
 }
 
@@ -33,7 +25,6 @@ function agingMeasures(result: AccessTrackingResult): Measure[] {
 export function accessTrackingMeasures(result: AccessTrackingResult): Measure[] {
   return [
     ...(result.options.agingDuringFaults ? agingMeasures(result) : phaseMeasures(result)),
-    ...latencyMeasures("guest fault", result.faultLatency),
-    ...mmuLockWaitMeasures(result.lockWaits, ["vcpu", "ager"]),
+    ...machineMeasures(result, ["vcpu", "ager"]),
   ];
 }

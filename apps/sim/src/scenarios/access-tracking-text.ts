@@ -2,14 +2,15 @@ import type { AccessTrackingResult } from "../results/access-tracking-result.js"
 import { formatBytes, formatCount, formatShare } from "../terminal/format-quantity.js";
 import type { Style } from "../terminal/style.js";
 import { accessTrackingLines } from "./access-tracking-lines.js";
-import { joinBlocks, latencyTable, lockWaitTable, valueTable } from "./machine-tables.js";
+import { joinBlocks, lockWaitTable, machineLatencyTable, valueTable } from "./machine-tables.js";
+import { mmuText } from "./mmu-text.js";
 
 function figures(result: AccessTrackingResult): (readonly [string, string])[] {
   const { options, tlb, memory, agingDuringFaults: aging } = result;
   const share = (part: number, whole: number): string => formatShare(whole === 0 ? 0 : part / whole);
   const rows: (readonly [string, string])[] = [
     ["policy", options.policy],
-    ["MMU", `${options.mmuMode}, A/D bits ${options.adBits ? "on" : "off"}, ${options.ruleSet}`],
+    ["MMU", mmuText(options)],
     ["guest memory", `${formatCount(memory.guestPages)} pages, ${options.backing}`],
     ["arena", `${formatBytes(memory.arenaBytes)}, ${memory.arenaBytesPerGuestPage.toFixed(1)} bytes/page`],
     ["guest accesses", `${formatCount(tlb.accesses)}, TLB hits ${share(tlb.hits, tlb.accesses)}`],
@@ -27,7 +28,7 @@ export function accessTrackingText(result: AccessTrackingResult, style: Style): 
   return joinBlocks([
     accessTrackingLines(result).join("\n"),
     valueTable(figures(result), style),
-    latencyTable([["guest fault", result.faultLatency]], style),
+    machineLatencyTable(result, style),
     lockWaitTable(result.lockWaits, style),
   ]);
 }

@@ -89,6 +89,7 @@ export async function compareScenario<Flags, Options extends MmuOptions, Result 
   const result: CompareResult = {
     schema: COMPARE_SCHEMA_ID,
     scenario: scenario.name,
+    mmu: options.mmu,
     a: { label: plan.a, results: a },
     b: { label: plan.b, results: b },
     interrupted: context.signal.aborted,

@@ -39,15 +39,19 @@ export function compareTable(
 ): string {
   const labels = sideLabels(results[0]!);
   const rows = results.flatMap((result) =>
-    result.metrics.filter(shown).map((metric) => [result.scenario, ...metricRow(metric, labels, style)]),
+    result.metrics
+      .filter(shown)
+      .map((metric) => [result.scenario, result.mmu, ...metricRow(metric, labels, style)]),
   );
-  const head = ["scenario", "figure", labels.a, labels.b, `${labels.b}/${labels.a}`, "p", "verdict"];
-  return renderTable({ head, rows, leftColumns: [0, 1, 6] }, style);
+  const head = ["scenario", "MMU", "figure", labels.a, labels.b, `${labels.b}/${labels.a}`, "p", "verdict"];
+  return renderTable({ head, rows, leftColumns: [0, 1, 2, 7] }, style);
 }
 
 /** What the columns of `compareTable` are. */
 export function compareLegend(results: readonly CompareResult[]): string {
-  const runs = results.map(({ scenario, a, b }) => `${scenario} ${a.results.length} + ${b.results.length}`);
+  const runs = results.map(
+    ({ scenario, mmu, a, b }) => `${scenario} (${mmu}) ${a.results.length} + ${b.results.length}`,
+  );
   return (
     `Medians ± median absolute deviation; runs: ${runs.join(", ")}, in turn. ` +
     "p: exact two-sided rank-sum test, adjusted for the number of figures; below 0.05 counts."

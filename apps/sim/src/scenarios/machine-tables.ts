@@ -3,16 +3,14 @@ import type { LockWait } from "../results/lock-wait.js";
 import { formatCount, formatDuration } from "../terminal/format-quantity.js";
 import { renderTable } from "../terminal/render-table.js";
 import type { Style } from "../terminal/style.js";
+import type { ScenarioResult } from "./scenario.js";
 
 function ns(value: number): string {
   return formatDuration(value * 1e-9);
 }
 
 /** A table of latency distributions; those without a record are left out. */
-export function latencyTable(
-  latencies: readonly (readonly [string, LatencySummary])[],
-  style: Style,
-): string {
+function latencyTable(latencies: readonly (readonly [string, LatencySummary])[], style: Style): string {
   const rows = latencies
     .filter(([, latency]) => latency.count > 0)
     .map(([name, latency]) => [
@@ -22,6 +20,15 @@ export function latencyTable(
     ]);
   const head = ["latency", "count", "mean", "p50", "p90", "p99", "p99.9", "max"];
   return rows.length === 0 ? "" : renderTable({ head, rows }, style);
+}
+
+/** The latencies that every scenario has. */
+export function machineLatencyTable(result: ScenarioResult, style: Style): string {
+  const latencies = [
+    ["guest fault", result.faultLatency],
+    ["invalidation", result.invalidationLatency],
+  ] as const;
+  return latencyTable(latencies, style);
 }
 
 /** A table of who waited for which lock. */

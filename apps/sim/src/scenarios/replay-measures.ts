@@ -1,5 +1,5 @@
 import type { ReplayResult } from "../results/replay-result.js";
-import { latencyMeasures, type Measure, mmuLockWaitMeasures } from "./measure.js";
+import { type Measure, machineMeasures } from "./measure.js";
 
 /** The figures by which runs of `replay` are compared. */
 export function replayMeasures(result: ReplayResult): Measure[] {
@@ -15,10 +15,9 @@ export function replayMeasures(result: ReplayResult): Measure[] {
   const share = result.accuracy.wronglyIdleShare;
   return [
     { name: "replay time", unit: "s", better: "lower", headline: true, value: slowest },
+    { name: "aging passes", unit: "count", better: "higher", headline: false, value: passes },
     ...(passes === 0 ? [] : [pass]),
-    ...latencyMeasures("guest fault", result.faultLatency),
-    ...latencyMeasures("invalidation", result.invalidationLatency),
-    ...mmuLockWaitMeasures(result.lockWaits, ["vcpu", "ager", "reclaimer"]),
+    ...machineMeasures(result, ["vcpu", "ager", "reclaimer"]),
     { name: "refaults", unit: "count", better: "lower", headline: false, value: result.refaults },
     { name: "wrongly called idle", unit: "share", better: "lower", headline: false, value: share },
   ];

@@ -2,7 +2,8 @@ import type { ReplayResult } from "../results/replay-result.js";
 import { formatBytes, formatCount, formatDuration, formatShare } from "../terminal/format-quantity.js";
 import { renderTable } from "../terminal/render-table.js";
 import type { Style } from "../terminal/style.js";
-import { joinBlocks, latencyTable, lockWaitTable, valueTable } from "./machine-tables.js";
+import { joinBlocks, lockWaitTable, machineLatencyTable, valueTable } from "./machine-tables.js";
+import { mmuText } from "./mmu-text.js";
 
 type Rows = (readonly [string, string])[];
 
@@ -12,7 +13,7 @@ function setUpFigures(result: ReplayResult): Rows {
   const pages = `${formatCount(trace.pages)} (${formatBytes(trace.footprintBytes)})`;
   return [
     ["policy", options.policy],
-    ["MMU", `${options.mmuMode}, A/D bits ${options.adBits ? "on" : "off"}, ${options.ruleSet}`],
+    ["MMU", mmuText(options)],
     ["trace", `${trace.path}: ${kinds}`],
     ["pages of the trace", `${pages}, ${formatCount(trace.writtenPages)} written`],
   ];
@@ -57,15 +58,11 @@ function vcpuTable(result: ReplayResult, style: Style): string {
 
 /** A replay as tables. */
 export function replayText(result: ReplayResult, style: Style): string {
-  const latencies = [
-    ["guest fault", result.faultLatency],
-    ["invalidation", result.invalidationLatency],
-  ] as const;
   return joinBlocks([
     `Random seed: 0x${result.seed.toString(16)}`,
     valueTable([...setUpFigures(result), ...agingFigures(result), ...reclaimFigures(result)], style),
     vcpuTable(result, style),
-    latencyTable(latencies, style),
+    machineLatencyTable(result, style),
     lockWaitTable(result.lockWaits, style),
   ]);
 }

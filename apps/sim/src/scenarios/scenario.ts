@@ -1,13 +1,15 @@
 import type { Command } from "commander";
 import type { MmuOptions } from "../options/mmu-options.js";
 import type { AccessTrackingResult } from "../results/access-tracking-result.js";
+import type { MmuStressResult } from "../results/mmu-stress-result.js";
+import type { NestedResult } from "../results/nested-result.js";
 import type { ReplayResult } from "../results/replay-result.js";
 import type { RunContext } from "../terminal/run-context.js";
 import type { Style } from "../terminal/style.js";
 import type { Measure } from "./measure.js";
 
 /** A result of any scenario. */
-export type ScenarioResult = AccessTrackingResult | ReplayResult;
+export type ScenarioResult = AccessTrackingResult | ReplayResult | MmuStressResult | NestedResult;
 
 /** What `list` and the help say about a scenario. */
 export interface ScenarioDescription {

@@ -1,36 +1,14 @@
 import { parseArgs } from "node:util";
-import { runTorture, type TortureOptions } from "./run-torture.js";
+import { DEFAULT_TUNING, type VmTuning } from "../vm/vm-tuning.js";
+import { runTorture } from "./run-torture.js";
+import { drawTortureOptions, type TortureOptions } from "./torture-options.js";
 
+export { runComplianceSuite } from "../compliance/suite/compliance-suite.js";
+export type { SuiteOptions } from "../compliance/suite/suite-options.js";
 export { runTorture } from "./run-torture.js";
+export { defaultTortureOptions, drawTortureOptions, type TortureOptions } from "./torture-options.js";
 
-// `npm run torture -- --rounds N --seed S`: each round a new seed and another combination of modes.
-
-const MODES: readonly Partial<TortureOptions>[] = [
-  { mmuMode: "ept", adBits: true, ruleSet: "linux-7.3", policy: "lockless" },
-  { mmuMode: "ept", adBits: false, ruleSet: "linux-7.3", policy: "lockless" },
-  { mmuMode: "ept", adBits: true, ruleSet: "linux-6.15", policy: "lockless" },
-  { mmuMode: "ept", adBits: false, ruleSet: "linux-6.15", policy: "lockless", hugePages: true },
-  { mmuMode: "npt", adBits: true, ruleSet: "linux-7.3", policy: "lockless", hugePages: true },
-  { mmuMode: "ept", adBits: true, ruleSet: "linux-7.3", policy: "locked" },
-  { mmuMode: "ept", adBits: false, ruleSet: "linux-7.3", policy: "locked" },
-];
-
-/** Options of a torture run where nothing else is said. */
-export const defaultTortureOptions: TortureOptions = {
-  vcpus: 2,
-  agers: 2,
-  accesses: 60_000,
-  guestPages: 4096,
-  hugePages: false,
-  policy: "lockless",
-  mmu: "tdp",
-  mmuMode: "ept",
-  adBits: true,
-  ruleSet: "linux-7.3",
-  seed: 1,
-  lockdep: false,
-  sanitizer: false,
-};
+// `npm run torture -- --rounds N --seed S`: each round a new seed, from which everything is drawn.
 
 interface TortureFlags {
   readonly rounds: number;
@@ -53,7 +31,7 @@ function parseFlags(): TortureFlags {
   try {
     const { values } = parseArgs({
       options: {
-        rounds: { type: "string", default: "14" },
+        rounds: { type: "string", default: "16" },
         seed: { type: "string", default: "1" },
         checked: { type: "boolean", default: false },
       },
@@ -69,21 +47,32 @@ function parseFlags(): TortureFlags {
   }
 }
 
+/** One line that says what was drawn. */
+function describeOptions({
+  seed,
+  mmu,
+  mmuMode,
+  adBits,
+  ruleSet,
+  policy,
+  hugePages,
+  tuning,
+}: TortureOptions): string {
+  const names = Object.keys(DEFAULT_TUNING) as (keyof VmTuning)[];
+  const tuned = names.filter((name) => (tuning[name] ?? DEFAULT_TUNING[name]) !== DEFAULT_TUNING[name]);
+  const words = [mmu, mmuMode, adBits ? "A/D" : "no A/D", ruleSet, policy, ...(hugePages ? ["huge"] : [])];
+  return `seed ${seed}: ${[...words, ...tuned.map((name) => (tuning[name] ? name : `no ${name}`))].join(" ")}`;
+}
+
 async function main(): Promise<void> {
   const { rounds, seed: firstSeed, checked } = parseFlags();
   let failures = 0;
   for (let round = 0; round < rounds; round++) {
-    const checks = { lockdep: checked, sanitizer: checked };
-    const options = {
-      ...defaultTortureOptions,
-      ...MODES[round % MODES.length],
-      ...checks,
-      seed: firstSeed + round,
-    };
+    const checks = { lockdep: checked, sanitizer: checked, complianceWatch: checked };
+    const options = { ...drawTortureOptions(firstSeed + round), ...checks };
     const { violations, reads, writes, emulated } = await runTorture(options);
-    const { mmuMode, adBits, ruleSet, policy, hugePages, seed } = options;
     console.log(
-      `seed ${seed} ${mmuMode} A/D ${adBits ? "on" : "off"} ${ruleSet} ${policy}${hugePages ? " huge" : ""}: ${reads} reads, ${writes} writes, ${emulated} without slot, ${violations.length} violations`,
+      `${describeOptions(options)}: ${reads} reads, ${writes} writes, ${emulated} without slot, ${violations.length} violations`,
     );
     for (const violation of violations) console.log(`  ${violation}`);
     if (violations.length > 0) failures++;

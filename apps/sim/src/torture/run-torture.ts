@@ -1,42 +1,29 @@
-import { checkHostMmInvariants } from "@kvm-age/host-mm";
 import {
   type Cpu,
-  FrameState,
-  NULL_ADDRESS,
+  LockGraph,
   noLayer,
   type ThreadMachine,
   withAddressSanitizer,
+  withLockdep,
 } from "@kvm-age/machine";
-import { checkMemslotInvariants, kvmFreeMemslots, kvmSetMemoryRegion } from "@kvm-age/memslot";
-import { isLastSpte, isShadowPresentPte, spteToPfn } from "@kvm-age/spte";
-import {
-  checkTdpMmuInvariants,
-  destroyTdpMmu,
-  destroyTdpMmuVcpu,
-  kvmMmuUnload,
-  rootOfVcpu,
-  TdpIter,
-} from "@kvm-age/tdp-mmu";
+import { kvmSetMemoryRegion } from "@kvm-age/memslot";
+import { buildGuestWindows, windowTablePages } from "../actors/programs/torture/guest-windows.js";
 import { tortureSlots } from "../actors/programs/torture/layout.js";
 import { Random } from "../actors/programs/torture/random.js";
 import type { TortureLoggerReport } from "../actors/programs/torture/torture-logger.js";
 import { setTortureSlot } from "../actors/programs/torture/torture-mover.js";
 import type { TortureVcpuReport } from "../actors/programs/torture/torture-vcpu.js";
-import type { MmuOptions } from "../options/mmu-options.js";
-import type { Assignment, Crew, StepReport } from "../running/crew.js";
+import type { ActorTotals } from "../actors/protocol.js";
+import { checkCompliance } from "../compliance/check-compliance.js";
+import { describeViolation } from "../compliance/compliance-report.js";
+import { framesInUse, tearDown } from "../compliance/tear-down.js";
+import { ActorFailedError, type Assignment, type Crew, type StepReport } from "../running/crew.js";
 import { withCrew } from "../running/with-crew.js";
 import { noProgress, type Progress } from "../terminal/progress.js";
 import { type CreatedVm, createVm } from "../vm/create-vm.js";
-
-/** What is tortured, and how long. Plain data; the seed decides everything but the interleaving. */
-export interface TortureOptions extends Omit<MmuOptions, "vcpus"> {
-  readonly vcpus: number;
-  readonly agers: number;
-  /** Accesses of each vCPU. */
-  readonly accesses: number;
-  readonly guestPages: number;
-  readonly hugePages: boolean;
-}
+import { MMU_SHAPES } from "../vm/mmu-shape.js";
+import { locklessAgersThatWaited } from "./lockless-agers-that-waited.js";
+import type { TortureOptions } from "./torture-options.js";
 
 /** What came of it. All is well if `violations` is empty. */
 export interface TortureResult {
@@ -53,8 +40,11 @@ const SPARE_HOST_PAGES = 1024;
 
 function createTortureVm(options: TortureOptions): CreatedVm {
   const resident = Math.floor(options.guestPages * RESIDENT_SHARE);
-  const layer = (cpu: Cpu, machine: ThreadMachine): Cpu =>
-    (options.sanitizer ? withAddressSanitizer(machine.frames) : noLayer)(cpu);
+  const layer = (cpu: Cpu, machine: ThreadMachine): Cpu => {
+    const sanitizer = options.sanitizer ? withAddressSanitizer(machine.frames) : noLayer;
+    const lockdep = options.lockdep ? withLockdep(new LockGraph()) : noLayer;
+    return lockdep(sanitizer(cpu));
+  };
   const created = createVm(
     {
       ...options,
@@ -63,9 +53,11 @@ function createTortureVm(options: TortureOptions): CreatedVm {
       swapSlots: options.guestPages,
       contents: true,
       recordAccesses: false,
+      spareGuestTablePages: windowTablePages(options.vcpus),
     },
     layer,
   );
+  buildGuestWindows(created.vm, created.cpu);
   splitIntoSlots(created);
   return created;
 }
@@ -105,52 +97,6 @@ function assignmentsOf(options: TortureOptions, versions: SharedArrayBuffer): As
   ];
 }
 
-/** Frames in use other than a slab's, which keeps what it once had. */
-function framesInUse(created: CreatedVm): number {
-  const { table } = created.machine.frames;
-  const inUse: number[] = [FrameState.single, FrameState.spanHead, FrameState.spanBody];
-  let count = 0;
-  for (let frame = 0; frame < table.frameCount; frame++) {
-    if (inUse.includes(created.cpu.readOnce32(table.stateWord(frame)))) count++;
-  }
-  return count;
-}
-
-/** Whether what the guest would reach through its tables is what the host has mapped: no leaf outlives its page. */
-function staleLeaves({ vm, cpu }: CreatedVm): string[] {
-  const stale: string[] = [];
-  const { baseGfn } = vm.handle;
-  const tdp = vm.tdp!;
-  for (let index = 0; index < vm.config.vcpus; index++) {
-    const root = rootOfVcpu(tdp, cpu, vm.vcpu(index).tdp!);
-    if (root === NULL_ADDRESS) continue;
-    const iter = new TdpIter(tdp.format);
-    for (
-      iter.start(cpu, root, 1, baseGfn);
-      iter.valid && iter.gfn < baseGfn + vm.config.guestPages;
-      iter.next(cpu)
-    ) {
-      const { oldSpte, gfn, level } = iter;
-      if (!isShadowPresentPte(oldSpte) || !isLastSpte(oldSpte, level)) continue;
-      const mapped = vm.hostMm.pagemapLookup(cpu, vm.hvaOf(gfn - baseGfn));
-      const reached = spteToPfn(tdp.format, oldSpte);
-      if (mapped !== reached)
-        stale.push(`page ${gfn - baseGfn}: SPTE leads to pfn ${reached}, the host maps ${mapped}`);
-    }
-  }
-  return stale;
-}
-
-/** Every invariant of every package, at rest. */
-function invariantViolations(created: CreatedVm): string[] {
-  const { vm, cpu } = created;
-  return [
-    ...checkTdpMmuInvariants(vm.tdp!, cpu),
-    ...checkMemslotInvariants(vm.memslots, cpu),
-    ...checkHostMmInvariants(vm.hostMm, cpu),
-  ];
-}
-
 /** Frames that stay in use after the teardown of a VM of this shape whose guest never ran: the host's own. */
 function framesOfIdleHost(options: TortureOptions): number {
   const created = createTortureVm(options);
@@ -161,29 +107,6 @@ function framesOfIdleHost(options: TortureOptions): number {
   return framesInUse(created);
 }
 
-/** Takes the VM apart in the kernel's order and says what was left behind. */
-function tearDown(created: CreatedVm): string[] {
-  const { vm, cpu } = created;
-  for (const slot of Object.values(tortureSlots(vm.handle))) setTortureSlot(created, slot, { deleted: true });
-  for (let index = 0; index < vm.config.vcpus; index++) {
-    const vcpu = vm.vcpu(index);
-    kvmMmuUnload(vm.tdp!, cpu, vcpu.tdp!);
-    destroyTdpMmuVcpu(vm.tdp!, cpu, vcpu.tdp!);
-    vcpu.hardware.destroy(cpu);
-  }
-  vm.hostMm.exitMmap(cpu);
-  cpu.rcuBarrier();
-  const violations = invariantViolations(created);
-  const headers = vm.tdp!.headers.allocatedObjects(cpu);
-  if (headers !== 0) violations.push(`${headers} kvm_mmu_page descriptors leaked`);
-  const { takenPages, stockedPages, usedSwapSlots } = vm.hostMm.counts(cpu);
-  if (takenPages !== stockedPages) violations.push(`${takenPages - stockedPages} host pages leaked`);
-  if (usedSwapSlots !== 0) violations.push(`${usedSwapSlots} swap slots leaked`);
-  kvmFreeMemslots(vm.memslots, cpu);
-  destroyTdpMmu(vm.tdp!, cpu);
-  return violations;
-}
-
 function violationsOf(reports: readonly StepReport[]): string[] {
   return reports.flatMap(({ role, index, report }) => {
     const found = (report as Partial<TortureVcpuReport & TortureLoggerReport> | null)?.violations ?? [];
@@ -191,8 +114,14 @@ function violationsOf(reports: readonly StepReport[]): string[] {
   });
 }
 
+/** What the actors reported and measured. */
+interface Storm {
+  readonly reports: StepReport[];
+  readonly totals: ActorTotals[];
+}
+
 /** After the storm: every page once more, by its owner, and nobody else about. */
-async function storm(crew: Crew, options: TortureOptions): Promise<StepReport[]> {
+async function storm(crew: Crew, options: TortureOptions): Promise<Storm> {
   const versions = new SharedArrayBuffer(options.guestPages * 4);
   const reports = await crew.run(assignmentsOf(options, versions));
   const calm: Assignment[] = Array.from({ length: options.vcpus }, (_, index) => ({
@@ -201,43 +130,79 @@ async function storm(crew: Crew, options: TortureOptions): Promise<StepReport[]>
     program: { type: "torture-vcpu", seed: index + 1, accesses: options.guestPages * 4, versions },
   }));
   const after = await crew.run(calm);
-  await crew.finish();
-  return [...reports, ...after];
+  const totals = await crew.finish();
+  return { reports: [...reports, ...after], totals };
+}
+
+/** Every vCPU flushes what its guest has cached, one after the other and with nobody else about. */
+function flushGuests({ vm, cpu }: CreatedVm): void {
+  const { guestTables } = MMU_SHAPES[vm.config.mmu];
+  if (guestTables === "none") return;
+  for (const [index] of vm.handle.vcpus.entries()) {
+    const vcpu = vm.vcpu(index);
+    if (guestTables === "nested") vcpu.syncNested(cpu);
+    else vcpu.hardware.flushGuestTlb(cpu);
+    vcpu.hardware.exitGuest(cpu);
+  }
+}
+
+/** Everything that can be checked once all threads are gone. */
+function judge(created: CreatedVm, options: TortureOptions, { reports, totals }: Storm): string[] {
+  const { vm, cpu } = created;
+  const violations = [...violationsOf(reports), ...locklessAgersThatWaited(options.policy, totals)];
+  violations.push(...checkCompliance(vm, cpu).violations.map(describeViolation));
+  flushGuests(created);
+  violations.push(...checkCompliance(vm, cpu, { guestsFlushed: true }).violations.map(describeViolation));
+  violations.push(...tearDown(created));
+  const leaked = framesInUse(created) - framesOfIdleHost(options);
+  if (leaked !== 0) violations.push(`${leaked} arena frames leaked`);
+  return violations;
+}
+
+/** A run that an actor ended by an error has that as its one violation: what the VM is like after it means nothing. */
+async function runStorm(
+  created: CreatedVm,
+  options: TortureOptions,
+  progress: Progress,
+): Promise<Storm | ActorFailedError> {
+  const roles = { vcpu: options.vcpus, ager: options.agers, reclaimer: 1, mover: 1, logger: 1 };
+  const context = { signal: new AbortController().signal, progress };
+  try {
+    return await withCrew(
+      created.vm.handle,
+      roles,
+      context,
+      () => "torture",
+      (crew) => storm(crew, options),
+    );
+  } catch (error) {
+    if (error instanceof ActorFailedError) return error;
+    throw error;
+  }
 }
 
 /**
- * Torture: vCPUs that read and write, agers, a reclaimer, slot updates and a dirty logger, all at once on real threads. Checks on the way that
- * no read sees a page after its invalidation, no dirty page is lost and no write escapes the dirty log; at rest that every
- * invariant of every package holds; and after teardown that nothing is left.
+ * Torture: vCPUs that read and write and edit their page tables, agers, a reclaimer, slot updates and a dirty logger, all at once on real
+ * threads. Checks on the way that no read sees a page after its invalidation, no dirty page is lost and no write escapes the dirty log; at
+ * rest that the VM complies; and after teardown that nothing is left.
  */
 export async function runTorture(
   options: TortureOptions,
   progress: Progress = noProgress,
 ): Promise<TortureResult> {
   const created = createTortureVm(options);
-  const roles = { vcpu: options.vcpus, ager: options.agers, reclaimer: 1, mover: 1, logger: 1 };
-  const context = { signal: new AbortController().signal, progress };
-  const reports = await withCrew(
-    created.vm.handle,
-    roles,
-    context,
-    () => "torture",
-    (crew) => storm(crew, options),
-  );
-  const violations = [...violationsOf(reports), ...staleLeaves(created), ...invariantViolations(created)];
-  violations.push(...tearDown(created));
-  const leaked = framesInUse(created) - framesOfIdleHost(options);
-  if (leaked !== 0) violations.push(`${leaked} arena frames leaked`);
-  const slots = created.vm.memslots.slotSlab.allocatedObjects(created.cpu);
-  if (slots !== 0) violations.push(`${slots} memslots leaked`);
-  const vcpus = reports
+  const course = await runStorm(created, options, progress);
+  if (course instanceof ActorFailedError) {
+    return { violations: [course.message], reads: 0, writes: 0, emulated: 0, reports: [] };
+  }
+  const vcpus = course.reports
     .filter(({ role }) => role === "vcpu")
     .map(({ report }) => report as TortureVcpuReport);
   return {
-    violations,
+    violations: judge(created, options, course),
     reads: vcpus.reduce((sum, { reads }) => sum + reads, 0),
     writes: vcpus.reduce((sum, { writes }) => sum + writes, 0),
     emulated: vcpus.reduce((sum, { emulated }) => sum + emulated, 0),
-    reports,
+    reports: course.reports,
   };
 }

@@ -15,7 +15,7 @@ import type { VmVcpu } from "./vm-vcpu.js";
 const PAGES_PER_2M = 512;
 
 /** The format of the page tables that a guest keeps under a configuration. */
-function guestTableFormat(config: VmConfig): GuestTableFormat {
+export function guestTableFormat(config: VmConfig): GuestTableFormat {
   if (MMU_SHAPES[config.mmu].guestTables === "paging") return LONG_MODE_TABLES;
   return config.mmuMode === "npt" ? NPT_TABLES : EPT_TABLES;
 }

@@ -1,11 +1,22 @@
 import { createSpteFormat, linux73, linux615, type RuleSet, type SpteFormat } from "@kvm-age/spte";
 import type { MmuOptions } from "../options/mmu-options.js";
 import { MMU_SHAPES } from "./mmu-shape.js";
+import type { VmTuning } from "./vm-tuning.js";
+
+/** Test memory in several slots that all map the same host memory, as in mmu_stress_test. */
+export interface AliasedSlots {
+  /** Guest-physical address of the first slot, a multiple of 4 KiB; the others follow without gaps. */
+  readonly startGpa: number;
+  /** 4 KiB pages of each slot, and of the host memory behind all of them; divides `guestPages`. */
+  readonly pages: number;
+}
 
 /** What a VM and the host under it are made of. Plain data. */
 export interface VmConfig extends MmuOptions {
   /** 4 KiB pages of the guest's test memory. */
   readonly guestPages: number;
+  /** Absent: one slot of `guestPages`, which ends at the top of guest memory. */
+  readonly aliasedSlots?: AliasedSlots;
   /** Whether the host backs the guest with transparent huge pages. */
   readonly hugePages: boolean;
   /** Host pages for the guest; fewer than `guestPages` make reclaim necessary. */
@@ -18,6 +29,12 @@ export interface VmConfig extends MmuOptions {
   readonly contents: boolean;
   /** Whether the true time of each page's last access is recorded, for judging the age data. */
   readonly recordAccesses: boolean;
+  /** What is not at its default. */
+  readonly tuning?: Partial<VmTuning>;
+  /** Pages for guest page tables beyond those that map the test memory. @default 0 */
+  readonly spareGuestTablePages?: number;
+  /** Whether every write is checked (`withComplianceWatch`). @default false */
+  readonly complianceWatch?: boolean;
 }
 
 /** Guest physical address bits of a scenario's VM; its test memory ends at the top, as in the selftests. */

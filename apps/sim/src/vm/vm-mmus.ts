@@ -20,6 +20,7 @@ import {
 import { KVM_AGING_POLICIES, mmuAgingOptions } from "../aging/aging-policies.js";
 import { MMU_SHAPES } from "./mmu-shape.js";
 import { formatOf, type VmConfig } from "./vm-config.js";
+import { DEFAULT_TUNING } from "./vm-tuning.js";
 
 /** The MMUs of a VM: one, or both wired to each other. */
 export interface VmMmus {
@@ -50,8 +51,10 @@ export function createVmMmus(
   const shape = MMU_SHAPES[config.mmu];
   const policy = KVM_AGING_POLICIES[config.policy];
   const format = formatOf(config);
-  const tdpOptions = mmuAgingOptions(policy.tdp);
-  const shadowOptions = mmuAgingOptions(policy.shadow);
+  const { nxHugePages, cpuDirtyLog, slotZapAll } = { ...DEFAULT_TUNING, ...config.tuning };
+  const tuning = { nxHugePages, cpuDirtyLog, slotZapAll };
+  const tdpOptions = { ...tuning, ...mmuAgingOptions(policy.tdp) };
+  const shadowOptions = { ...tuning, ...mmuAgingOptions(policy.shadow) };
   return {
     tdp: shape.tdpMmu ? createTdpMmu(cpu, machine, parts, { format, options: tdpOptions }).handle : null,
     shadow: shape.shadowMmu

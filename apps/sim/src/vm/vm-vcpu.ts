@@ -4,12 +4,14 @@ import {
   kvmInitShadowEptMmu,
   kvmInitShadowNptMmu,
   kvmMmuResetContext,
+  kvmMmuSyncRoots,
   kvmWriteGuestPte,
   loadRootMmu,
   ShadowMmuVcpu,
+  kvmMmuUnload as unloadShadow,
 } from "@kvm-age/shadow-mmu";
 import { PFERR_WRITE_MASK } from "@kvm-age/spte";
-import { TdpMmuVcpu } from "@kvm-age/tdp-mmu";
+import { TdpMmuVcpu, kvmMmuUnload as unloadTdp } from "@kvm-age/tdp-mmu";
 import {
   ACCESS_EMULATE,
   type AccessResult,
@@ -74,6 +76,17 @@ export class VmVcpu {
     this.inSrcu(cpu, () => kvmMmuResetContext(this.vm.shadow!, cpu, this.shadow!, registers));
   }
 
+  /**
+   * Toggles CR0.WP, after which KVM sets the MMU up anew (`kvm_mmu_reset_context`): every root of the vCPU is dropped, and the next
+   * entry loads one. Over shadow tables the bit is part of the role, so that root is another than before.
+   */
+  toggleCr0Wp(cpu: Cpu): void {
+    const state = this.hardware.guestPaging(cpu);
+    this.hardware.setGuestPaging(cpu, { ...state, cr0Wp: !state.cr0Wp });
+    // Over shadow tables that was an exit, whose handler has done the rest.
+    if (this.vm.config.mmu !== "shadow") this.dropRoots(cpu);
+  }
+
   /** Whether L2's last access ended in a fault that L1 must handle; asking forgets it. */
   takeNestedFault(): boolean {
     const roots = this.shadowRoots;
@@ -85,7 +98,27 @@ export class VmVcpu {
   /** L1 enters L2, whose memory is mapped by nested page tables of L1's with their root at `rootGpa`. */
   enterL2(cpu: Cpu, rootGpa: number): void {
     this.hardware.enterL2(cpu);
+    const { guestPgdWord } = this.shadow!.guestMmu;
+    const before = cpu.readOnce(guestPgdWord);
     this.inSrcu(cpu, () => this.initNestedMmu(cpu, rootGpa));
+    // Processors tag what they cache with the nested root (EP4TA, ASID); this one tags with the VPID only.
+    if (cpu.readOnce(guestPgdWord) !== before) this.hardware.flushTlb(cpu);
+  }
+
+  /**
+   * L1's INVEPT of all contexts (`handle_invept`), or on AMD its way to the same end: what is shadowed of its nested tables is to be built
+   * anew. In L1, which it leaves.
+   */
+  invept(cpu: Cpu): void {
+    this.hardware.exitGuest(cpu);
+    this.inSrcu(cpu, () => unloadShadow(this.vm.shadow!, cpu, this.shadow!));
+  }
+
+  /** Brings what is shadowed of the nested tables in use in line with them (`KVM_REQ_MMU_SYNC`), and drops what is cached. Leaves the guest. */
+  syncNested(cpu: Cpu): void {
+    this.hardware.exitGuest(cpu);
+    this.inSrcu(cpu, () => kvmMmuSyncRoots(this.vm.shadow!, cpu, this.shadow!));
+    this.hardware.flushTlb(cpu);
   }
 
   /** L2 exits to L1. */
@@ -128,6 +161,16 @@ export class VmVcpu {
     }
     const ad = shadow.format.kvmAdEnabled ? EPTP_AD_ENABLE : 0;
     kvmInitShadowEptMmu(shadow, cpu, this.shadow!, { eptp: rootGpa + EPTP_WRITE_BACK_4_LEVELS + ad });
+  }
+
+  /** Leaves the guest and drops the roots of both MMUs (`kvm_mmu_unload`). */
+  private dropRoots(cpu: Cpu): void {
+    const { tdp, shadow } = this.vm;
+    this.hardware.exitGuest(cpu);
+    this.inSrcu(cpu, () => {
+      if (tdp !== null) unloadTdp(tdp, cpu, this.tdp!);
+      if (shadow !== null) unloadShadow(shadow, cpu, this.shadow!);
+    });
   }
 
   private inSrcu<Result>(cpu: Cpu, work: () => Result): Result {

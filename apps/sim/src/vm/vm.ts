@@ -15,10 +15,12 @@ import { KVM_AGING_POLICIES } from "../aging/aging-policies.js";
 import type { GuestTableArea } from "../guest/guest-tables.js";
 import { Kvm } from "../kvm.js";
 import type { Latencies } from "./latencies.js";
+import { pagesPerTestSlot } from "./test-slots.js";
 import { TimedNotifier } from "./timed-notifier.js";
 import { type FaultObserver, noFaultObserver } from "./vcpu-mmu-adapter.js";
 import { formatOf, type VmConfig } from "./vm-config.js";
 import { attachVmMmus, type VmMmuHandles } from "./vm-mmus.js";
+import { DEFAULT_TUNING } from "./vm-tuning.js";
 import { VmVcpu, type VmVcpuHandle } from "./vm-vcpu.js";
 
 /** A VM and its host as plain data, to be sent to other threads. */
@@ -71,7 +73,8 @@ export class Vm {
     this.shadow = shadow;
     const aging = KVM_AGING_POLICIES[config.policy];
     const format = formatOf(config);
-    this.kvm = new Kvm({ ...parts, primary: this.hostMm, format, tdp, shadow, slotZapAll: true, aging });
+    const { slotZapAll } = { ...DEFAULT_TUNING, ...config.tuning };
+    this.kvm = new Kvm({ ...parts, primary: this.hostMm, format, tdp, shadow, slotZapAll, aging });
     const notifier = new KvmMmuNotifier(this.memslots, this.kvm, aging.notifier);
     this.hostMm.notifiers.register(cpu, new TimedNotifier(notifier, latencies));
     this.accessEpochs = accessEpochs === null ? null : attachGuestAccessEpochs(machine, accessEpochs);
@@ -87,13 +90,8 @@ export class Vm {
     return (this.handle.baseGfn + page) * 4096;
   }
 
-  /** Host virtual address of test page `page`. */
+  /** Host virtual address of test page `page`; the same for pages of different slots that map the same host memory. */
   hvaOf(page: number): Hva {
-    return (this.handle.baseHva + page * 4096) as Hva;
-  }
-
-  /** Test page at a host virtual address of the test memory. */
-  pageOfHva(hva: number): number {
-    return (hva - this.handle.baseHva) / 4096;
+    return (this.handle.baseHva + (page % pagesPerTestSlot(this.config)) * 4096) as Hva;
   }
 }

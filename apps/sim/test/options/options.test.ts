@@ -8,6 +8,17 @@ import {
 import { IncompatibleOptionsError, OptionRangeError } from "../../src/options/errors.js";
 import { memoryLimitPages } from "../../src/options/memory-limit.js";
 import {
+  addMmuStressOptions,
+  type MmuStressFlags,
+  resolveMmuStressOptions,
+  stressSlots,
+} from "../../src/options/mmu-stress-options.js";
+import {
+  addNestedOptions,
+  type NestedFlags,
+  resolveNestedOptions,
+} from "../../src/options/nested-options.js";
+import {
   addReplayOptions,
   type ReplayFlags,
   resolveReplayOptions,
@@ -26,11 +37,20 @@ function replay(...args: readonly string[]): ReturnType<typeof resolveReplayOpti
   return resolveReplayOptions(parse<ReplayFlags>(addReplayOptions, ["--trace", "t", ...args]));
 }
 
+function mmuStress(...args: readonly string[]): ReturnType<typeof resolveMmuStressOptions> {
+  return resolveMmuStressOptions(parse<MmuStressFlags>(addMmuStressOptions, args));
+}
+
+function nested(...args: readonly string[]): ReturnType<typeof resolveNestedOptions> {
+  return resolveNestedOptions(parse<NestedFlags>(addNestedOptions, args));
+}
+
 describe("options of access-tracking", () => {
   test("have the documented defaults", () => {
     expect(accessTracking()).toEqual({
       vcpus: 1,
       policy: "lockless",
+      mmu: "tdp",
       mmuMode: "ept",
       adBits: true,
       ruleSet: "linux-7.3",
@@ -133,6 +153,88 @@ describe("options of replay", () => {
 
   test("need a trace", () => {
     expect(() => parse(addReplayOptions, [])).toThrow("--trace <file>");
+  });
+});
+
+describe("options of mmu-stress", () => {
+  test("have the documented defaults", () => {
+    expect(mmuStress()).toMatchObject({
+      vcpus: 2,
+      mmu: "tdp",
+      maxMemoryBytes: 256 << 20,
+      slotBytes: 64 << 20,
+      agers: 1,
+    });
+  });
+
+  test("take the selftest's letters and leave out a slot that does not fit", () => {
+    const options = mmuStress("-c", "3", "-m", "1G", "-s", "300M", "--mmu", "shadow", "--agers", "0");
+    expect(options).toMatchObject({ vcpus: 3, mmu: "shadow", maxMemoryBytes: 2 ** 30, agers: 0 });
+    expect(stressSlots(options)).toBe(3);
+  });
+
+  test.each(["0", "4096", "5000"])("refuse slots of %s bytes", (bytes) => {
+    expect(() => mmuStress("-s", bytes)).toThrow(OptionRangeError);
+    expect(() => mmuStress("-s", bytes)).toThrow(
+      `--slot-size ${bytes} is outside the multiples of 4096, from 8192`,
+    );
+  });
+
+  test("refuse no slot, too many, and more vCPUs than pages, and say how many there are", () => {
+    expect(() => mmuStress("-m", "1M", "-s", "2M")).toThrow(
+      "0 slots of 2 MiB fit into 1 MiB; allowed: 1 to 512",
+    );
+    expect(() => mmuStress("-m", "8M", "-s", "8K")).toThrow("1024 slots of 8 KiB fit into 8 MiB");
+    expect(() => mmuStress("-m", "8K", "-s", "8K", "-c", "3")).toThrow("--vcpus 3 is outside 1 to 2");
+  });
+
+  test("refuse more agers than there can be", () => {
+    expect(() => mmuStress("--agers", "17")).toThrow("integers 0 to 16");
+  });
+});
+
+describe("options of nested", () => {
+  test("have the documented defaults", () => {
+    expect(nested()).toMatchObject({
+      mmu: "tdp+nested",
+      bytesPerVcpu: 16 << 20,
+      rounds: 200,
+      checkRounds: 2,
+    });
+  });
+
+  test.each(["tdp", "direct", "shadow"])("refuse --mmu %s", (mmu) => {
+    expect(() => nested("--mmu", mmu)).toThrow(`'${mmu}' is invalid. Allowed choices are tdp+nested`);
+  });
+
+  test.each(["0", "4096", "20480"])("refuse %s bytes, which are no four equal sets", (bytes) => {
+    expect(() => nested("-b", bytes)).toThrow(
+      `--bytes ${bytes} is outside the multiples of 16384, from 16384`,
+    );
+  });
+
+  test("refuse no rounds", () => {
+    expect(() => nested("--rounds", "0")).toThrow("integers 1 to");
+    expect(() => nested("--check-rounds", "0")).toThrow("integers 1 to");
+  });
+});
+
+describe("options of every scenario", () => {
+  test.each(["tdp", "direct", "shadow", "tdp+nested"])("take --mmu %s", (mmu) => {
+    expect([accessTracking("--mmu", mmu).mmu, replay("--mmu", mmu).mmu]).toEqual([mmu, mmu]);
+    expect(mmuStress("--mmu", mmu).mmu).toBe(mmu);
+  });
+
+  test("refuse another MMU and name those there are", () => {
+    expect(() => replay("--mmu", "nested")).toThrow("Allowed choices are tdp, direct, shadow, tdp+nested");
+  });
+
+  test.each([
+    [["--mmu", "shadow", "--mmu-mode", "npt"], "--mmu-mode npt cannot be combined with --mmu shadow"],
+    [["--mmu", "shadow", "--no-ad"], "--no-ad cannot be combined with --mmu shadow"],
+  ])("refuse %j", (args, message) => {
+    expect(() => accessTracking(...args)).toThrow(IncompatibleOptionsError);
+    expect(() => accessTracking(...args)).toThrow(message);
   });
 });
 

@@ -2,9 +2,17 @@ import { readdir, readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { accessTrackingResultSchema } from "../../src/results/access-tracking-result.js";
 import { busyThreadsWarning } from "../../src/results/busy-threads-warning.js";
+import { mmuStressResultSchema } from "../../src/results/mmu-stress-result.js";
+import { nestedResultSchema } from "../../src/results/nested-result.js";
 import { publishedSchema, SCHEMA_NAMES } from "../../src/results/published-schema.js";
 import { replayResultSchema } from "../../src/results/replay-result.js";
-import { accessTrackingResult, agingDuringFaultsResult, replayResult } from "./results.js";
+import {
+  accessTrackingResult,
+  agingDuringFaultsResult,
+  mmuStressResult,
+  nestedResult,
+  replayResult,
+} from "./results.js";
 
 const SCHEMAS = new URL("../../schemas/", import.meta.url);
 
@@ -26,11 +34,13 @@ describe("result schemas", () => {
     expect(accessTrackingResultSchema.parse(result)).toEqual(result);
     expect(accessTrackingResultSchema.safeParse(agingDuringFaultsResult()).success).toBe(true);
     expect(replayResultSchema.safeParse(replayResult()).success).toBe(true);
+    expect(mmuStressResultSchema.safeParse(mmuStressResult()).success).toBe(true);
+    expect(nestedResultSchema.safeParse(nestedResult()).success).toBe(true);
   });
 
   test("refuse another version, unknown fields and impossible numbers", () => {
     const refused = [
-      { ...accessTrackingResult(), schema: "kvm-age/access-tracking@2" },
+      { ...accessTrackingResult(), schema: "kvm-age/access-tracking@1" },
       { ...accessTrackingResult(), extra: 1 },
       accessTrackingResult({ seed: -1 }),
       accessTrackingResult({ seed: 1.5 }),

@@ -1,4 +1,7 @@
+import { NESTED_SETS } from "../../src/actors/programs/nested/nested-sets.js";
 import { accessTrackingOptionsSchema } from "../../src/options/access-tracking-options.js";
+import { mmuStressOptionsSchema } from "../../src/options/mmu-stress-options.js";
+import { nestedOptionsSchema } from "../../src/options/nested-options.js";
 import { replayOptionsSchema } from "../../src/options/replay-options.js";
 import {
   ACCESS_TRACKING_SCHEMA_ID,
@@ -6,12 +9,19 @@ import {
 } from "../../src/results/access-tracking-result.js";
 import type { LatencySummary } from "../../src/results/latency-summary.js";
 import type { LockWait } from "../../src/results/lock-wait.js";
+import {
+  MMU_STRESS_SCHEMA_ID,
+  type MmuStressResult,
+  STRESS_RENDEZVOUS,
+} from "../../src/results/mmu-stress-result.js";
+import { type CheckedPass, NESTED_SCHEMA_ID, type NestedResult } from "../../src/results/nested-result.js";
 import { collectProvenance } from "../../src/results/provenance.js";
 import { REPLAY_SCHEMA_ID, type ReplayResult } from "../../src/results/replay-result.js";
 
 const MMU = {
   vcpus: 1,
   policy: "lockless",
+  mmu: "tdp",
   mmuMode: "ept",
   adBits: true,
   ruleSet: "linux-7.3",
@@ -36,9 +46,15 @@ export function lockWait(role: string, mode: string, waitTotalNs: number): LockW
   return { role, lock: "mmu_lock", mode, acquisitions: 10, ...waits, ...holds };
 }
 
-function machine(): Pick<AccessTrackingResult, "faultLatency" | "lockWaits" | "mmu" | "tlb" | "memory"> {
+type Machine = Pick<
+  AccessTrackingResult,
+  "faultLatency" | "invalidationLatency" | "lockWaits" | "mmu" | "tlb" | "memory"
+>;
+
+function machine(): Machine {
   return {
     faultLatency: LATENCY,
+    invalidationLatency: { ...LATENCY, count: 0 },
     lockWaits: [lockWait("vcpu", "read", 700), lockWait("vcpu", "write", 300), lockWait("ager", "write", 50)],
     mmu: { pf_fixed: 1000 },
     tlb: { accesses: 2000, hits: 1000, misses: 1000, walks: 1000, faults: 500, flushes: 2 },
@@ -145,7 +161,86 @@ export function replayResult(change: Partial<ReplayResult> = {}): ReplayResult {
       missedIdle: 1,
     },
     reclaim: { cadenceMs: 20, limitPages: 1, reclaimedPages: 5, keptYoung: 7, swappedOutPages: 5 },
-    invalidationLatency: { ...LATENCY, count: 0 },
+    ...machine(),
+    ...change,
+  };
+}
+
+/** Two vCPUs, four slots, everything as it must be. */
+export function mmuStressResult(change: Partial<MmuStressResult> = {}): MmuStressResult {
+  const vcpu = { pages: 8, accesses: 3 * 8 + 1 + 16 + 10 };
+  const writable = { stores: 8, efaults: 2, lateEfaults: 0 };
+  return {
+    schema: MMU_STRESS_SCHEMA_ID,
+    provenance: collectProvenance(["run", "mmu-stress"]),
+    options: mmuStressOptionsSchema.parse({
+      ...MMU,
+      vcpus: 2,
+      maxMemoryBytes: 4 * 16384,
+      slotBytes: 16384,
+      agers: 1,
+    }),
+    seed: MMU.seed,
+    interrupted: false,
+    warnings: [],
+    slots: { count: 4, pages: 4, startGpa: 2 ** 32, endGpa: 2 ** 32 + 4 * 16384 },
+    rendezvous: STRESS_RENDEZVOUS.map((name, index) => ({ name, seconds: index + 0.5 })),
+    vcpus: [
+      { vcpu: 0, firstPage: 0, ...vcpu, readOnly: { stores: 6, efaults: 10, lateStores: 0 }, writable },
+      { vcpu: 1, firstPage: 8, ...vcpu, readOnly: { stores: 0, efaults: 16, lateStores: 0 }, writable },
+    ],
+    efaults: 30,
+    aging: {
+      passes: 2,
+      totalSeconds: 0.5,
+      averagePassSeconds: 0.25,
+      passSeconds: [0.2, 0.3],
+      idlePages: 7,
+    },
+    ending: { deletedSlots: [4, 2], unmappedPages: 2, residentPages: 2, leakedPages: 0 },
+    ...machine(),
+    ...change,
+  };
+}
+
+/** One checked pass after L1 and L2 ran, with so many young pages in each set. */
+export function checkedPass(young: readonly [number, number, number, number]): CheckedPass {
+  const sets = NESTED_SETS.map((set, index) => ({
+    set,
+    pages: 4,
+    used: set !== "nobody",
+    young: young[index]!,
+  }));
+  return { round: 1, accessedBy: "L1 and L2", seconds: 0.01, sets, testDisagreements: 0 };
+}
+
+/** One vCPU, one checked pass, everything as it must be. */
+export function nestedResult(change: Partial<NestedResult> = {}): NestedResult {
+  return {
+    schema: NESTED_SCHEMA_ID,
+    provenance: collectProvenance(["run", "nested"]),
+    options: nestedOptionsSchema.parse({
+      ...MMU,
+      mmu: "tdp+nested",
+      bytesPerVcpu: 65536,
+      rounds: 50,
+      checkRounds: 1,
+    }),
+    seed: MMU.seed,
+    interrupted: false,
+    warnings: [],
+    populateSeconds: 0.1,
+    alternation: {
+      seconds: 0.75,
+      vcpus: [{ vcpu: 0, seconds: 0.75 }],
+      passes: 3,
+      totalSeconds: 0.6,
+      averagePassSeconds: 0.2,
+      passSeconds: [0.2, 0.2, 0.2],
+      falseYoung: 0,
+    },
+    checks: [checkedPass([4, 4, 4, 0])],
+    accuracy: { trueYoung: 12, falseIdle: 0, trueIdle: 4, falseYoung: 0, testDisagreements: 0 },
     ...machine(),
     ...change,
   };

@@ -6,7 +6,7 @@ import { accessTrackingText } from "../../src/scenarios/access-tracking-text.js"
 import { replayMeasures } from "../../src/scenarios/replay-measures.js";
 import { replayText } from "../../src/scenarios/replay-text.js";
 import { plainStyle } from "../../src/terminal/style.js";
-import { accessTrackingResult, agingDuringFaultsResult, replayResult } from "../results/results.js";
+import { accessTrackingResult, agingDuringFaultsResult, LATENCY, replayResult } from "../results/results.js";
 
 /** What the selftest prints for 1 vCPU with 1 GiB and a MAXPHYADDR of 46. */
 const SELFTEST_OUTPUT = `Random seed: 0x6b8b4567
@@ -74,6 +74,30 @@ describe("texts", () => {
     expect(text).toMatch(/^vcpu +mmu_lock +read +10 +700 ns/m);
     expect(text).toMatch(/^guest accesses +2,000, TLB hits 50\.00 %$/m);
     expect(text).not.toMatch(/[ \t]$/m);
+  });
+
+  test.each([
+    ["tdp", "TDP MMU, ept, A/D bits on, linux-7.3"],
+    ["direct", "shadow MMU, direct (tdp_mmu=N), ept, A/D bits on, linux-7.3"],
+    ["shadow", "shadow paging of the guest's own tables, A/D bits on, linux-7.3"],
+    ["tdp+nested", "TDP MMU for L1, shadowed ept tables for L2, A/D bits on, linux-7.3"],
+  ] as const)("say which MMU: %s", (mmu, words) => {
+    const [tracking, replayed] = [accessTrackingResult(), replayResult()];
+    const texts = [
+      accessTrackingText({ ...tracking, options: { ...tracking.options, mmu } }, plainStyle),
+      replayText({ ...replayed, options: { ...replayed.options, mmu } }, plainStyle),
+    ];
+    for (const text of texts)
+      expect(text.split("\n").map((line) => line.replace(/ +/g, " "))).toContain(`MMU ${words}`);
+  });
+
+  test("show invalidations where there were any, in every scenario", () => {
+    const invalidationLatency = { ...LATENCY, count: 3 };
+    expect(accessTrackingText(accessTrackingResult({ invalidationLatency }), plainStyle)).toMatch(
+      /^invalidation +3 /m,
+    );
+    const measures = accessTrackingMeasures(accessTrackingResult({ invalidationLatency }));
+    expect(measures.map(({ name }) => name)).toContain("invalidation p99");
   });
 
   test("of replay show aging, accuracy, reclaim and every vCPU", () => {

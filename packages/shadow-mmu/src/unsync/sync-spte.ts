@@ -1,4 +1,5 @@
 import type { Address, Cpu } from "@kvm-age/machine";
+import { NULL_SLOT } from "@kvm-age/memslot";
 import { makeLeafSpte, makeNoSlotSpte, traceMarkMmioSpte } from "@kvm-age/page-fault";
 import {
   type Gfn,
@@ -42,8 +43,10 @@ function accessOfGpte(mmu: ShadowMmu, cpu: Cpu, walker: GuestWalker, sp: KvmMmuP
 }
 
 /**
- * `sync_mmio_spte`: an entry that caches "no slot" is rewritten for the same gfn, for today's slots and access, or given
- * up.
+ * `sync_mmio_spte`: an entry that caches "no slot" is rewritten for the same gfn, for today's slots and access, or given up.
+ *
+ * Given up as well if a slot has come to be there: the kernel rewrites such an entry, too, whose new generation then says
+ * that it may be believed, so that every access is emulated although there is memory.
  */
 function syncMmioSpte(
   mmu: ShadowMmu,
@@ -53,13 +56,14 @@ function syncMmioSpte(
   gfn: Gfn,
   access: number,
 ): void {
-  const { format } = mmu;
+  const { format, memslots } = mmu;
   const spte = cpu.readOnce(sptep) as Spte;
-  if (getMmioSpteGfn(format, spte) !== gfn) {
+  const asId = kvmMmuRoleAsId(spRole(cpu, sp));
+  if (getMmioSpteGfn(format, spte) !== gfn || memslots.gfnToMemslot(cpu, asId, gfn) !== NULL_SLOT) {
     mmuSpteClearNoTrack(mmu, cpu, sptep);
     return;
   }
-  const marked = makeNoSlotSpte(mmu, cpu, kvmMmuRoleAsId(spRole(cpu, sp)), gfn, access);
+  const marked = makeNoSlotSpte(mmu, cpu, asId, gfn, access);
   mmuSpteSet(mmu, cpu, sptep, marked);
   if (cpu.tracing) traceMarkMmioSpte(cpu, sptep, gfn, marked);
 }

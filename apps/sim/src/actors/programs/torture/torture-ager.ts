@@ -22,7 +22,7 @@ export function tortureAger(actor: Actor, step: number, seed: number): TortureAg
     const start = vm.hvaOf(page);
     const end = vm.hvaOf(page + pages);
     report.asked++;
-    switch (random.below(4)) {
+    switch (random.below(5)) {
       case 0:
         touchIdleWord(actor, random);
         break;
@@ -30,6 +30,9 @@ export function tortureAger(actor: Actor, step: number, seed: number): TortureAg
         if (vm.hostMm.notifiers.clearYoung(cpu, start, end)) report.young++;
         break;
       case 2:
+        if (ageGuestTables(actor)) report.young++;
+        break;
+      case 3:
         if (vm.hostMm.notifiers.clearFlushYoung(cpu, start, start + 4096)) report.young++;
         break;
       default:
@@ -37,6 +40,13 @@ export function tortureAger(actor: Actor, step: number, seed: number): TortureAg
     }
   }
   return report;
+}
+
+/** The guest's page tables are guest memory like any other. */
+function ageGuestTables({ vm, cpu }: Actor): boolean {
+  const { guestTables } = vm.handle;
+  if (guestTables === null) return false;
+  return vm.hostMm.notifiers.clearYoung(cpu, guestTables.hva, guestTables.hva + guestTables.pages * 4096);
 }
 
 function touchIdleWord(actor: Actor, random: Random): void {

@@ -2,6 +2,8 @@ import type { Pfn } from "@kvm-age/spte";
 import { ACCESS_EMULATE } from "@kvm-age/vcpu";
 import type { Actor } from "../../actor.js";
 import { Random } from "./random.js";
+import type { TortureGuest, TortureTarget } from "./torture-guest.js";
+import { tortureGuestOf } from "./torture-guest-of.js";
 import { WrittenVersions } from "./written-versions.js";
 
 /** What one vCPU does in a torture run. */
@@ -23,11 +25,13 @@ export interface TortureVcpuReport {
 
 const VERSION_BITS = 32n;
 const MAX_VIOLATIONS = 20;
+const ACCESSES_PER_DISTURBANCE = 40;
 
 /**
  * A guest that reads and writes at random. Each page has one vCPU that writes it, and a token that names page and version. A read through a
  * translation that outlived its invalidation finds another page's token or a freed page's; a page whose dirt was
- * lost on the way through swap comes back with an older version, or empty.
+ * lost on the way through swap comes back with an older version, or empty. A guest with page tables edits them on the way, and a
+ * translation that outlived its own invalidation finds another page's token, too.
  */
 export class TortureVcpu {
   private readonly random: Random;
@@ -35,6 +39,7 @@ export class TortureVcpu {
   private readonly pages: number;
   /** Lowest version of each page that may still be read. */
   private readonly seen: Uint32Array;
+  private readonly guest: TortureGuest;
   private readonly report = { reads: 0, writes: 0, emulated: 0, violations: [] as string[] };
 
   constructor(
@@ -45,17 +50,19 @@ export class TortureVcpu {
     this.versions = new WrittenVersions(program.versions);
     this.pages = actor.vm.config.guestPages;
     this.seen = new Uint32Array(this.pages);
+    this.guest = tortureGuestOf({ cpu: actor.cpu, vm: actor.vm, guest: actor.guest!, random: this.random });
   }
 
   run(): TortureVcpuReport {
     const { actor, random } = this;
     for (let access = 0; access < this.program.accesses && !actor.control.isStopping; access++) {
-      const page = this.pickPage();
-      if (this.isOwn(page) && random.oneIn(3)) this.write(page);
-      else this.read(page);
+      const target = this.guest.target(this.pickPage());
+      if (this.isOwn(target.page) && random.oneIn(3)) this.write(target);
+      else this.read(target);
       if (random.oneIn(500)) actor.vcpu!.exitGuest(actor.cpu);
+      if (random.oneIn(ACCESSES_PER_DISTURBANCE)) this.guest.disturb();
     }
-    actor.vcpu!.exitGuest(actor.cpu);
+    this.guest.finish();
     return this.report;
   }
 
@@ -70,9 +77,10 @@ export class TortureVcpu {
     return page % this.actor.vm.config.vcpus === this.actor.init.index;
   }
 
-  private write(page: number): void {
+  private write(target: TortureTarget): void {
     const { actor } = this;
-    const pfn = actor.vcpu!.access(actor.cpu, actor.vm.gpaOf(page), "write");
+    const { page } = target;
+    const pfn = this.guest.access(target, "write");
     if (!this.isUsable(page, pfn)) return;
     const version = this.versions.get(page) + 1;
     actor.vm.hostMm.writeContent(actor.cpu, pfn as Pfn, (BigInt(page + 1) << VERSION_BITS) | BigInt(version));
@@ -81,11 +89,12 @@ export class TortureVcpu {
     this.report.writes++;
   }
 
-  private read(page: number): void {
+  private read(target: TortureTarget): void {
     const { actor } = this;
+    const { page } = target;
     // Published before this access began, by whichever vCPU owns the page.
     const atLeast = Math.max(this.seen[page]!, this.versions.get(page));
-    const pfn = actor.vcpu!.access(actor.cpu, actor.vm.gpaOf(page), "read");
+    const pfn = this.guest.access(target, this.random.oneIn(8) ? "fetch" : "read");
     if (!this.isUsable(page, pfn)) return;
     const token = actor.vm.hostMm.readContent(actor.cpu, pfn as Pfn);
     this.report.reads++;
