@@ -159,8 +159,9 @@ export class Kvm implements SecondaryMmu {
     cpu.flushRemoteTlbs(this.parts.flushDomain, null);
   }
 
-  /** `kvm_flush_remote_tlbs_memslot`. */
+  /** `kvm_flush_remote_tlbs_memslot`. Held: `slots_lock`, so that the slot's flush is over before the next update begins. */
   flushRemoteTlbsMemslot(cpu: Cpu, slot: Slot): void {
+    cpu.lockdep.assertHeld(this.memslots.locks.slotsLock, "write");
     const range = { startGfn: slotBaseGfn(cpu, slot), pages: slotNpages(cpu, slot) };
     cpu.flushRemoteTlbs(this.parts.flushDomain, range);
   }

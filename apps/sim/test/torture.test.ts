@@ -1,34 +1,70 @@
 import { describe, expect, it } from "vitest";
-import type { TortureOptions } from "../src/torture/run-torture.js";
+import type { TortureOptions } from "../src/torture/torture-options.js";
 
 // Against the built files: real threads load them. Longer runs: `npm run torture`.
 const built = new URL("../dist/torture.js", import.meta.url).href;
-const { defaultTortureOptions, runTorture } = (await import(
+const { defaultTortureOptions, drawTortureOptions, runTorture } = (await import(
   built
 )) as typeof import("../src/torture/main.js");
 
 /** Fixed, so that a red run can be repeated; `npm run torture -- --seed N` takes others. */
 const SEED = 20_261_122;
 
+const SMALL: TortureOptions = { ...defaultTortureOptions, accesses: 2_500, guestPages: 1024, seed: SEED };
+
 const MODES: [string, Partial<TortureOptions>][] = [
-  ["EPT, A/D bits, lockless", {}],
-  ["EPT, no A/D bits, lockless", { adBits: false }],
-  ["EPT of Linux 6.15, huge pages", { ruleSet: "linux-6.15", hugePages: true }],
-  ["NPT, lockless", { mmuMode: "npt" }],
-  ["EPT, no A/D bits, aging under mmu_lock", { adBits: false, policy: "locked" }],
+  ["TDP MMU, no A/D bits, lockless", { adBits: false }],
+  ["TDP MMU, NPT, huge pages, under mmu_lock", { mmuMode: "npt", hugePages: true, policy: "locked" }],
+  ["direct shadow pages, no A/D bits, lockless", { mmu: "direct", adBits: false }],
+  ["guest paging, lockless", { mmu: "shadow" }],
+  [
+    "guest paging of Linux 6.15, huge pages, no zap of everything",
+    {
+      mmu: "shadow",
+      ruleSet: "linux-6.15",
+      hugePages: true,
+      tuning: { slotZapAll: false, dirtyLogManualProtect: true },
+    },
+  ],
+  ["nested, EPT without A/D bits, lockless", { mmu: "tdp+nested", adBits: false }],
+  [
+    "nested, NPT, huge pages, only the TDP MMU lockless",
+    {
+      mmu: "tdp+nested",
+      mmuMode: "npt",
+      hugePages: true,
+      policy: "tdp-lockless",
+      tuning: { slotZapAll: false, nxHugePages: true },
+    },
+  ],
 ];
 
 describe("torture on real threads", () => {
   it.each(MODES)(`%s (seed ${SEED})`, async (_name, mode) => {
-    const result = await runTorture({ ...defaultTortureOptions, ...mode, accesses: 20_000, seed: SEED });
+    const result = await runTorture({ ...SMALL, ...mode });
     expect(result.violations).toEqual([]);
-    expect(result.reads + result.writes).toBeGreaterThan(10_000);
+    expect(result.reads).toBeGreaterThan(1_000);
+    expect(result.writes).toBeGreaterThan(200);
   });
 
-  it(`with lockdep and the address sanitizer (seed ${SEED})`, async () => {
-    const checks = { lockdep: true, sanitizer: true, accesses: 3_000, guestPages: 1024, adBits: false };
-    const result = await runTorture({ ...defaultTortureOptions, ...checks, seed: SEED });
-    expect(result.violations).toEqual([]);
-    expect(result.reads + result.writes).toBeGreaterThan(1_000);
+  const checks = { lockdep: true, sanitizer: true, complianceWatch: true, accesses: 400, guestPages: 512 };
+
+  it.each(["tdp", "direct", "shadow", "tdp+nested"] as const)(
+    `%s with lockdep, the address sanitizer and the compliance watch (seed ${SEED})`,
+    async (mmu) => {
+      const result = await runTorture({ ...SMALL, ...checks, mmu });
+      expect(result.violations).toEqual([]);
+      expect(result.reads + result.writes).toBeGreaterThan(400);
+    },
+  );
+
+  it("draws every shape and both kinds of policy within eight seeds, and the same for the same seed", () => {
+    const drawn = Array.from({ length: 8 }, (_, seed) => drawTortureOptions(seed));
+    expect(new Set(drawn.map(({ mmu }) => mmu)).size).toBe(4);
+    const hasLockless = drawn.some(({ policy }) => policy.includes("lockless"));
+    expect(
+      hasLockless && drawn.some(({ policy }) => policy === "locked" || policy === "shadow-lockless"),
+    ).toBe(true);
+    expect(drawTortureOptions(5)).toEqual(drawn[5]);
   });
 });

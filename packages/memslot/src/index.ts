@@ -60,6 +60,7 @@ export { kvmFreeMemslots } from "./memslots/kvm-free-memslots.js";
 export {
   type KvmLocks,
   MMU_LOCK_CLASS,
+  MN_ACTIVE_INVALIDATE_CLASS,
   MN_INVALIDATE_LOCK_CLASS,
   SLOTS_ARCH_LOCK_CLASS,
   SLOTS_LOCK_CLASS,

@@ -1,6 +1,5 @@
 import {
   type Cpu,
-  LockGraph,
   noLayer,
   StatisticsRecorder,
   type ThreadCpu,
@@ -10,6 +9,7 @@ import {
   withRwlockTiming,
 } from "@kvm-age/machine";
 import { ACCESS_FAILED, type Vcpu } from "@kvm-age/vcpu";
+import { kvmLockGraph } from "../compliance/kvm-lock-order.js";
 import { withComplianceWatch } from "../compliance/watch/with-compliance-watch.js";
 import { Latencies } from "../vm/latencies.js";
 import { Vm } from "../vm/vm.js";
@@ -49,7 +49,7 @@ export class Actor {
     this.thread = machine.attach();
     this.recorder = new StatisticsRecorder({ role: init.role });
     const sanitizer = init.sanitizer ? withAddressSanitizer(machine.frames) : noLayer;
-    const lockdep = init.lockdep ? withLockdep(new LockGraph()) : noLayer;
+    const lockdep = init.lockdep ? withLockdep(kvmLockGraph()) : noLayer;
     const watch = withComplianceWatch(machine, init.vm);
     this.cpu = withRwlockTiming(this.recorder)(watch(lockdep(sanitizer(this.thread))));
     this.vm = new Vm(machine, this.cpu, init.vm, this.latencies);

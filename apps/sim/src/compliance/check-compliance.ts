@@ -1,6 +1,6 @@
 import { checkHostMmInvariants } from "@kvm-age/host-mm";
 import type { Cpu } from "@kvm-age/machine";
-import { checkMemslotInvariants, mmuInvalidateInProgress } from "@kvm-age/memslot";
+import { checkMemslotInvariants, MEMSLOT_WARNINGS, mmuInvalidateInProgress } from "@kvm-age/memslot";
 import { checkShadowPageInvariants, checkShadowSpteInvariants } from "@kvm-age/shadow-mmu";
 import { checkTdpMmuInvariants } from "@kvm-age/tdp-mmu";
 import type { Vm } from "../vm/vm.js";
@@ -48,6 +48,7 @@ const REST_CHECKS: readonly RestCheck[] = [
   },
   { invariants: ["locking-12"], find: ({ memslots }, cpu) => checkMemslotInvariants(memslots, cpu) },
   { invariants: ["locking-4"], find: openInvalidations },
+  { invariants: ["locking-4"], find: warnings },
   { invariants: ["shadow-8", "locking-5", "locking-6"], find: strayLeaves },
   { invariants: ["shadow-13", "locking-6", "locking-8"], find: cachedStrayTranslations },
   { invariants: ["shadow-3", "locking-8"], find: writableGuestTables },
@@ -60,6 +61,13 @@ const AFTER_FLUSH: readonly RestCheck[] = [{ invariants: ["shadow-15"], find: un
 function openInvalidations({ memslots }: Vm, cpu: Cpu): string[] {
   const open = mmuInvalidateInProgress(memslots, cpu);
   return open === 0 ? [] : [`mmu_invalidate_in_progress is ${open} although nobody runs`];
+}
+
+/** Conditions on which the kernel warns and goes on: nothing here may cause them. */
+function warnings({ memslots }: Vm, cpu: Cpu): string[] {
+  return MEMSLOT_WARNINGS.map((warning) => ({ warning, count: memslots.warningCount(cpu, warning) }))
+    .filter(({ count }) => count > 0)
+    .map(({ warning, count }) => `${count} times warned: ${warning}`);
 }
 
 /**

@@ -1,11 +1,4 @@
-import {
-  type Cpu,
-  LockGraph,
-  noLayer,
-  type ThreadMachine,
-  withAddressSanitizer,
-  withLockdep,
-} from "@kvm-age/machine";
+import { type Cpu, noLayer, type ThreadMachine, withAddressSanitizer, withLockdep } from "@kvm-age/machine";
 import { kvmSetMemoryRegion } from "@kvm-age/memslot";
 import { buildGuestWindows, windowTablePages } from "../actors/programs/torture/guest-windows.js";
 import { tortureSlots } from "../actors/programs/torture/layout.js";
@@ -16,6 +9,7 @@ import type { TortureVcpuReport } from "../actors/programs/torture/torture-vcpu.
 import type { ActorTotals } from "../actors/protocol.js";
 import { checkCompliance } from "../compliance/check-compliance.js";
 import { describeViolation } from "../compliance/compliance-report.js";
+import { kvmLockGraph } from "../compliance/kvm-lock-order.js";
 import { framesInUse, tearDown } from "../compliance/tear-down.js";
 import { ActorFailedError, type Assignment, type Crew, type StepReport } from "../running/crew.js";
 import { withCrew } from "../running/with-crew.js";
@@ -42,7 +36,7 @@ function createTortureVm(options: TortureOptions): CreatedVm {
   const resident = Math.floor(options.guestPages * RESIDENT_SHARE);
   const layer = (cpu: Cpu, machine: ThreadMachine): Cpu => {
     const sanitizer = options.sanitizer ? withAddressSanitizer(machine.frames) : noLayer;
-    const lockdep = options.lockdep ? withLockdep(new LockGraph()) : noLayer;
+    const lockdep = options.lockdep ? withLockdep(kvmLockGraph()) : noLayer;
     return lockdep(sanitizer(cpu));
   };
   const created = createVm(

@@ -17,8 +17,8 @@ const BASE: SuiteOptions = {
   seed: SEED,
   tuning: {},
   hugePages: false,
-  operations: 240,
-  checkEvery: 60,
+  operations: 150,
+  checkEvery: 50,
 };
 
 /** Everything that can be combined, NPT and huge pages, and what KVM can be told, taking turns. */
@@ -60,7 +60,7 @@ describe("the compliance suite", () => {
   it.each(cases().map((options) => [nameOf(options), options] as const))("%s", (_name, options) => {
     const { violations, accesses } = runComplianceSuite(options);
     expect(violations).toEqual([]);
-    expect(accesses).toBeGreaterThan(50);
+    expect(accesses).toBeGreaterThan(30);
   });
 
   // locking.md §13.11: whatever agers do, and whenever, everything but age comes out the same.
@@ -69,11 +69,12 @@ describe("the compliance suite", () => {
       [true, false].filter((adBits) => adBits || mmu !== "shadow").map((adBits) => [mmu, adBits] as const),
     ),
   )("aging changes nothing but age: %s, A/D bits %s", (mmu, adBits) => {
-    const options = { ...BASE, mmu, adBits, reclaims: false, operations: 400, checkEvery: 400 };
+    const tuning = { slotZapAll: false };
+    const options = { ...BASE, mmu, adBits, tuning, reclaims: false, operations: 200, checkEvery: 200 };
     const aged = runComplianceSuite(options);
     const left = runComplianceSuite({ ...options, ages: false });
     expect(aged.violations).toEqual([]);
-    expect(aged.mappings.length).toBeGreaterThan(50);
+    expect(aged.mappings.length).toBeGreaterThan(20);
     expect(aged.mappings).toEqual(left.mappings);
   });
 });

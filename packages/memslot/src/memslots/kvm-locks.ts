@@ -23,6 +23,14 @@ export const SLOTS_ARCH_LOCK_CLASS: LockClass = { name: "kvm->slots_arch_lock", 
 export const MMU_LOCK_CLASS: LockClass = { name: "kvm->mmu_lock", sleeps: false };
 /** `mn_active_invalidate_count`. A leaf. */
 export const MN_INVALIDATE_LOCK_CLASS: LockClass = { name: "kvm->mn_invalidate_lock", sleeps: false };
+/**
+ * For the lock validator: the wait of a memslot update for notifier callbacks, which come and go by `mn_active_invalidate_count`. A callback
+ * holds it, an update waits for it; so no callback may wait for what updates hold, `slots_lock` and `slots_arch_lock`.
+ */
+export const MN_ACTIVE_INVALIDATE_CLASS: LockClass = {
+  name: "kvm->mn_active_invalidate_count",
+  sleeps: true,
+};
 /** Keeps the active sets and what they own. */
 export const SRCU_CLASS: LockClass = { name: "kvm->srcu", sleeps: true };
 

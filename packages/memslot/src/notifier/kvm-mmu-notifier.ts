@@ -6,6 +6,7 @@ import {
   kvmMmuInvalidateRangeAdd,
   kvmMmuInvalidateStart,
 } from "../invalidate/kvm-mmu-invalidate.js";
+import { MN_ACTIVE_INVALIDATE_CLASS } from "../memslots/kvm-locks.js";
 import type { Memslots } from "../memslots/memslots.js";
 import { MEMSLOTS_MN_ACTIVE_INVALIDATE_COUNT } from "../memslots/memslots-layout.js";
 import { type AgingPolicy, LOCKLESS_AGING } from "./aging-policy.js";
@@ -61,6 +62,7 @@ export class KvmMmuNotifier {
   invalidateRangeStart(cpu: Cpu, range: MmuNotifierRange): void {
     const { start, end, blockable } = range;
     if (cpu.tracing) cpu.trace({ name: "kvm_unmap_hva_range", fields: { start, end } });
+    cpu.lockdep.acquired(MN_ACTIVE_INVALIDATE_CLASS, this.activeCount);
     this.addToActiveCount(cpu, 1);
     kvmHandleHvaRange(this.memslots, cpu, this.mmu, {
       start,
@@ -71,6 +73,7 @@ export class KvmMmuNotifier {
       mayBlock: blockable,
       lockless: false,
     });
+    cpu.lockdep.released(MN_ACTIVE_INVALIDATE_CLASS, this.activeCount);
   }
 
   /**
@@ -80,6 +83,7 @@ export class KvmMmuNotifier {
    * @throws UnbalancedInvalidationError without a matching start.
    */
   invalidateRangeEnd(cpu: Cpu, range: MmuNotifierRange): void {
+    cpu.lockdep.acquired(MN_ACTIVE_INVALIDATE_CLASS, this.activeCount);
     kvmHandleHvaRange(this.memslots, cpu, this.mmu, {
       start: range.start,
       end: range.end,
@@ -90,6 +94,7 @@ export class KvmMmuNotifier {
       lockless: false,
     });
     this.addToActiveCount(cpu, -1);
+    cpu.lockdep.released(MN_ACTIVE_INVALIDATE_CLASS, this.activeCount);
   }
 
   /**
@@ -134,9 +139,13 @@ export class KvmMmuNotifier {
     }).ret;
   }
 
+  private get activeCount(): Address {
+    return offset(this.memslots.address, MEMSLOTS_MN_ACTIVE_INVALIDATE_COUNT);
+  }
+
   private addToActiveCount(cpu: Cpu, addend: 1 | -1): void {
     const { mnInvalidateLock } = this.memslots.locks;
-    const word: Address = offset(this.memslots.address, MEMSLOTS_MN_ACTIVE_INVALIDATE_COUNT);
+    const word = this.activeCount;
     cpu.spinLock(mnInvalidateLock);
     const count = cpu.readOnce32(word);
     // Release: a swap that waits for this word outside the lock sees the invalidation's effects with it.

@@ -1,5 +1,6 @@
 import { type Cpu, offset } from "@kvm-age/machine";
 import { KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS } from "@kvm-age/spte";
+import { MN_ACTIVE_INVALIDATE_CLASS } from "../memslots/kvm-locks.js";
 import type { Memslots } from "../memslots/memslots.js";
 import { MEMSLOTS_MN_ACTIVE_INVALIDATE_COUNT } from "../memslots/memslots-layout.js";
 import type { SecondaryMmu } from "../notifier/secondary-mmu.js";
@@ -13,6 +14,8 @@ import { SET_GENERATION } from "../set/slot-set.js";
 function lockWithoutActiveInvalidations(memslots: Memslots, cpu: Cpu): void {
   const { mnInvalidateLock } = memslots.locks;
   const count = offset(memslots.address, MEMSLOTS_MN_ACTIVE_INVALIDATE_COUNT);
+  cpu.lockdep.acquired(MN_ACTIVE_INVALIDATE_CLASS, count);
+  cpu.lockdep.released(MN_ACTIVE_INVALIDATE_CLASS, count);
   cpu.spinLock(mnInvalidateLock);
   while (cpu.readOnce32(count) !== 0) {
     cpu.spinUnlock(mnInvalidateLock);

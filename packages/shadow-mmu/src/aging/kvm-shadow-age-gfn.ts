@@ -11,6 +11,8 @@ import { kvmRmapAgeGfnRangeLocked } from "./kvm-rmap-age-gfn-range-locked.js";
  */
 function ageGfnRange(mmu: ShadowMmu, cpu: Cpu, range: KvmGfnRange, testOnly: boolean): boolean {
   if (mmu.options.aging === "lockless") {
+    // It is there to spare others the wait.
+    cpu.lockdep.assertNotHeld(mmu.mmuLock);
     return kvmMayHaveShadowMmuSptes(mmu, cpu) && kvmRmapAgeGfnRange(mmu, cpu, range, testOnly);
   }
   cpu.lockdep.assertHeld(mmu.mmuLock, "write");

@@ -1,3 +1,4 @@
+import { slotUserspaceAddr } from "@kvm-age/memslot";
 import {
   type Gfn,
   isMmioSpte,
@@ -5,6 +6,7 @@ import {
   isWritablePte,
   linux73,
   linux615,
+  SHADOW_NONPRESENT_VALUE,
   spteToPfn,
 } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
@@ -97,6 +99,20 @@ describe.each([linux73, linux615])("sync_spte, $name", (ruleSet) => {
     set((0x9_0001n << 12n) | LEAF);
     expect(sync()).toBe(0);
     expect(isMmioSpte(guest.format, step().spte)).toBe(false);
+    expect(violations(guest)).toEqual([]);
+  });
+
+  it("4: an MMIO entry is given up where a slot has come to be, instead of being made believable", () => {
+    const { guest, sync, set, step } = mapped(init);
+    set((0x9_0000n << 12n) | LEAF);
+    sync();
+    guest.fault(GVA, WRITE);
+    expect(isMmioSpte(guest.format, step().spte)).toBe(true);
+    guest.setRegion(1, 0x9_0000, 16, slotUserspaceAddr(guest.cpu, guest.slot), 0);
+    expect(sync()).toBe(0);
+    expect(step().spte).toBe(SHADOW_NONPRESENT_VALUE);
+    guest.fault(GVA, WRITE);
+    expect(isShadowPresentPte(step().spte)).toBe(true);
     expect(violations(guest)).toEqual([]);
   });
 

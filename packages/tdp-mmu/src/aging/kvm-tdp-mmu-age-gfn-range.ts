@@ -44,6 +44,12 @@ function canAgeNatively(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage): boolean {
   return leafScan === "native" && aging === "lockless" && !cpu.tracing && !roleAdDisabled(spRole(cpu, root));
 }
 
+/** The locked form is called under `mmu_lock`; the lockless one without, in any mode, since it is there to spare others the wait. */
+function assertAgingLocks(mmu: TdpMmu, cpu: Cpu): void {
+  if (mmu.options.aging === "mmu-lock-write") cpu.lockdep.assertHeld(mmu.mmuLock, "write");
+  else cpu.lockdep.assertNotHeld(mmu.mmuLock);
+}
+
 /**
  * `kvm_tdp_mmu_age_gfn_range`: clears the accessed state of every leaf that maps the range in a valid root of the slot's address
  * space; true if any was accessed. Huge leaves count, and are aged, as a whole.
@@ -53,7 +59,7 @@ function canAgeNatively(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage): boolean {
  * each write says why that is fine. Locked form: the caller holds `mmu_lock` for write.
  */
 export function kvmTdpMmuAgeGfnRange(mmu: TdpMmu, cpu: Cpu, range: KvmGfnRange): boolean {
-  if (mmu.options.aging === "mmu-lock-write") cpu.lockdep.assertHeld(mmu.mmuLock, "write");
+  assertAgingLocks(mmu, cpu);
   const asId = slotAsId(cpu, range.slot);
   let young = false;
   cpu.rcuReadLock();
@@ -85,7 +91,7 @@ function rootIsYoung(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage, start: Gfn, end: G
  * the first.
  */
 export function kvmTdpMmuTestAgeGfn(mmu: TdpMmu, cpu: Cpu, range: KvmGfnRange): boolean {
-  if (mmu.options.aging === "mmu-lock-write") cpu.lockdep.assertHeld(mmu.mmuLock, "write");
+  assertAgingLocks(mmu, cpu);
   const asId = slotAsId(cpu, range.slot);
   let young = false;
   cpu.rcuReadLock();

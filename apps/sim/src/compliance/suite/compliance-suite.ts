@@ -1,4 +1,4 @@
-import { LockGraph, withAddressSanitizer, withLockdep } from "@kvm-age/machine";
+import { withAddressSanitizer, withLockdep } from "@kvm-age/machine";
 import { kvmSetMemoryRegion } from "@kvm-age/memslot";
 import { buildGuestWindows, windowTablePages } from "../../actors/programs/torture/guest-windows.js";
 import { tortureSlots } from "../../actors/programs/torture/layout.js";
@@ -7,6 +7,7 @@ import { setTortureSlot } from "../../actors/programs/torture/torture-mover.js";
 import { type CreatedVm, createVm } from "../../vm/create-vm.js";
 import { checkCompliance } from "../check-compliance.js";
 import { describeViolation } from "../compliance-report.js";
+import { kvmLockGraph } from "../kvm-lock-order.js";
 import { tearDown } from "../tear-down.js";
 import { withComplianceWatch } from "../watch/with-compliance-watch.js";
 import { SuiteGuests } from "./suite-guests.js";
@@ -33,7 +34,7 @@ function createSuiteVm(options: SuiteOptions): CreatedVm {
       complianceWatch: true,
       spareGuestTablePages: windowTablePages(SUITE_VCPUS),
     },
-    (cpu, machine) => withLockdep(new LockGraph())(withAddressSanitizer(machine.frames)(cpu)),
+    (cpu, machine) => withLockdep(kvmLockGraph())(withAddressSanitizer(machine.frames)(cpu)),
   );
   const { vm, machine } = created;
   buildGuestWindows(vm, created.cpu);

@@ -20,7 +20,7 @@ export function tortureAger(actor: Actor, step: number, seed: number): TortureAg
     const page = random.below(vm.config.guestPages);
     const pages = 1 + random.below(Math.min(700, vm.config.guestPages - page));
     const start = vm.hvaOf(page);
-    const end = vm.hvaOf(page + pages);
+    const end = start + pages * 4096;
     report.asked++;
     switch (random.below(5)) {
       case 0:
