@@ -10,11 +10,14 @@ const { defaultTortureOptions, drawTortureOptions, runTorture } = (await import(
 /** Fixed, so that a red run can be repeated; `npm run torture -- --seed N` takes others. */
 const SEED = 20_261_122;
 
-const SMALL: TortureOptions = { ...defaultTortureOptions, accesses: 2_500, guestPages: 1024, seed: SEED };
+const SMALL: TortureOptions = { ...defaultTortureOptions, accesses: 2_000, guestPages: 512, seed: SEED };
 
 const MODES: [string, Partial<TortureOptions>][] = [
   ["TDP MMU, no A/D bits, lockless", { adBits: false }],
-  ["TDP MMU, NPT, huge pages, under mmu_lock", { mmuMode: "npt", hugePages: true, policy: "locked" }],
+  [
+    "TDP MMU, NPT, huge pages, under mmu_lock",
+    { mmuMode: "npt", hugePages: true, guestPages: 1024, policy: "locked" },
+  ],
   ["direct shadow pages, no A/D bits, lockless", { mmu: "direct", adBits: false }],
   ["guest paging, lockless", { mmu: "shadow" }],
   [
@@ -23,6 +26,7 @@ const MODES: [string, Partial<TortureOptions>][] = [
       mmu: "shadow",
       ruleSet: "linux-6.15",
       hugePages: true,
+      guestPages: 1024,
       tuning: { slotZapAll: false, dirtyLogManualProtect: true },
     },
   ],
@@ -33,6 +37,7 @@ const MODES: [string, Partial<TortureOptions>][] = [
       mmu: "tdp+nested",
       mmuMode: "npt",
       hugePages: true,
+      guestPages: 1024,
       policy: "tdp-lockless",
       tuning: { slotZapAll: false, nxHugePages: true },
     },
@@ -43,18 +48,18 @@ describe("torture on real threads", () => {
   it.each(MODES)(`%s (seed ${SEED})`, async (_name, mode) => {
     const result = await runTorture({ ...SMALL, ...mode });
     expect(result.violations).toEqual([]);
-    expect(result.reads).toBeGreaterThan(1_000);
+    expect(result.reads).toBeGreaterThan(800);
     expect(result.writes).toBeGreaterThan(200);
   });
 
-  const checks = { lockdep: true, sanitizer: true, complianceWatch: true, accesses: 400, guestPages: 512 };
+  const checks = { lockdep: true, sanitizer: true, complianceWatch: true, accesses: 300, guestPages: 256 };
 
   it.each(["tdp", "direct", "shadow", "tdp+nested"] as const)(
     `%s with lockdep, the address sanitizer and the compliance watch (seed ${SEED})`,
     async (mmu) => {
       const result = await runTorture({ ...SMALL, ...checks, mmu });
       expect(result.violations).toEqual([]);
-      expect(result.reads + result.writes).toBeGreaterThan(400);
+      expect(result.reads + result.writes).toBeGreaterThan(300);
     },
   );
 

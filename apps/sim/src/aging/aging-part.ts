@@ -15,6 +15,14 @@ export const noAgingPart: AgingPart = {
   test: () => false,
 };
 
+/** An MMU that is asked only if it may have something to say. */
+export function ifMay(may: (cpu: Cpu) => boolean, part: AgingPart): AgingPart {
+  return {
+    age: (cpu, range) => may(cpu) && part.age(cpu, range),
+    test: (cpu, range) => may(cpu) && part.test(cpu, range),
+  };
+}
+
 /**
  * An MMU that still ages under `mmu_lock` behind a notifier that does not take it, as the shadow MMU did between patches 4 and 11 of the
  * series.

@@ -141,6 +141,8 @@ export class VmVcpu {
 
   private emulateStore(cpu: Cpu, address: number, value: bigint): boolean {
     const { shadow } = this.vm;
+    // L1 may have repaired its tables since the hardware's fault; the emulator's own walk decides.
+    this.shadowRoots!.nestedFault = null;
     const translates = this.tdp === null || this.shadow!.current(cpu) === this.shadow!.guestMmu;
     const gpa = translates ? gvaToGpa(shadow!, cpu, this.shadow!, address, PFERR_WRITE_MASK) : address;
     return typeof gpa === "number" && kvmWriteGuestPte(shadow!, cpu, this.shadow!, gpa, 8, value);

@@ -1,7 +1,7 @@
 import type { Cpu } from "@kvm-age/machine";
 import type { KvmGfnRange } from "@kvm-age/memslot";
 import { describe, expect, test } from "vitest";
-import type { AgingPart } from "../../src/aging/aging-part.js";
+import { type AgingPart, ifMay } from "../../src/aging/aging-part.js";
 import { shadowFirst, tdpFirst } from "../../src/aging/both-mmus.js";
 
 const cpu = {} as Cpu;
@@ -51,5 +51,14 @@ describe("a test", () => {
     const asked: string[] = [];
     shadowFirst(part("tdp", true, asked), part("shadow", true, asked)).test(cpu, range);
     expect(asked).toEqual(["shadow test", "tdp test"]);
+  });
+});
+
+describe("an MMU that may have nothing", () => {
+  test.each([true, false])("is asked only if it may have something (%s), before it takes a lock", (may) => {
+    const asked: string[] = [];
+    const gated = ifMay(() => may, part("shadow", true, asked));
+    expect([gated.age(cpu, range), gated.test(cpu, range)]).toEqual([may, may]);
+    expect(asked).toEqual(may ? ["shadow age", "shadow test"] : []);
   });
 });

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -140,7 +140,23 @@ describe("JSON files", () => {
     expect(await readdir(directory)).toEqual(["result.json"]);
   });
 
+  test("follow a symbolic link and leave it one", async () => {
+    const path = join(directory, "linked.json");
+    const link = join(directory, "link.json");
+    await symlink(path, link);
+    await writeFile(path, "old");
+    await writeJsonFile(link, { version: 3 });
+    expect(JSON.parse(await readFile(path, "utf8"))).toEqual({ version: 3 });
+    expect((await lstat(link)).isSymbolicLink()).toBe(true);
+  });
+
+  test("go into a device as it is", async () => {
+    await writeJsonFile("/dev/null", {});
+    expect((await stat("/dev/null")).isCharacterDevice()).toBe(true);
+  });
+
   test("are refused where they cannot be", async () => {
+    await expect(checkJsonFile("")).rejects.toThrow("the path is empty");
     await expect(checkJsonFile(directory)).rejects.toThrow(JsonFileError);
     await expect(checkJsonFile(directory)).rejects.toThrow("it is a directory");
     await expect(checkJsonFile(join(directory, "no", "x.json"))).rejects.toThrow("does not exist");

@@ -1,9 +1,19 @@
-import type { Cpu } from "@kvm-age/machine";
-import { type KvmGfnRange, kvmMemslotsHaveRmaps } from "@kvm-age/memslot";
+import { type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
+import { type KvmGfnRange, kvmMemslotsHaveRmaps, slotRmapArray } from "@kvm-age/memslot";
+import { PG_LEVEL_4K } from "@kvm-age/spte";
 import type { ShadowMmu } from "../shadow-mmu.js";
 import { kvmMayHaveShadowMmuSptes } from "./kvm-may-have-shadow-mmu-sptes.js";
 import { kvmRmapAgeGfnRange } from "./kvm-rmap-age-gfn-range.js";
 import { kvmRmapAgeGfnRangeLocked } from "./kvm-rmap-age-gfn-range-locked.js";
+
+/**
+ * Whether the slot has no lists although the VM has shadow pages. The first shadow root may be made while the slot is being changed or deleted:
+ * then its copy, which is in the active set, got the lists, and the slot that this walk found before has none. No entry was ever on a
+ * list of it, so there is nothing to age.
+ */
+function hasNoLists(cpu: Cpu, range: KvmGfnRange): boolean {
+  return slotRmapArray(cpu, range.slot, PG_LEVEL_4K) === NULL_ADDRESS;
+}
 
 /**
  * One pass over the rmaps, if there may be anything in them: by the lockless form and its gate, or by the locked form, which asks
@@ -13,10 +23,12 @@ function ageGfnRange(mmu: ShadowMmu, cpu: Cpu, range: KvmGfnRange, testOnly: boo
   if (mmu.options.aging === "lockless") {
     // It is there to spare others the wait.
     cpu.lockdep.assertNotHeld(mmu.mmuLock);
-    return kvmMayHaveShadowMmuSptes(mmu, cpu) && kvmRmapAgeGfnRange(mmu, cpu, range, testOnly);
+    if (!kvmMayHaveShadowMmuSptes(mmu, cpu) || hasNoLists(cpu, range)) return false;
+    return kvmRmapAgeGfnRange(mmu, cpu, range, testOnly);
   }
   cpu.lockdep.assertHeld(mmu.mmuLock, "write");
-  return kvmMemslotsHaveRmaps(mmu.memslots, cpu) && kvmRmapAgeGfnRangeLocked(mmu, cpu, range, testOnly);
+  if (!kvmMemslotsHaveRmaps(mmu.memslots, cpu) || hasNoLists(cpu, range)) return false;
+  return kvmRmapAgeGfnRangeLocked(mmu, cpu, range, testOnly);
 }
 
 /**

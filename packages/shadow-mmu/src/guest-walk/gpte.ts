@@ -57,7 +57,7 @@ export function gpteAccess(format: SpteFormat, walker: GuestWalker, gpte: Gpte):
 
 /** `gpte_to_gfn`: the frame of the table or page, bits 51:12. */
 export function gpteToGfn(gpte: Gpte): Gfn {
-  return Number(BigInt.asUintN(FRAME_BITS, gpte >> 12n)) as Gfn;
+  return Number(BigInt.asUintN(FRAME_BITS, BigInt.asUintN(64, gpte) >> 12n)) as Gfn;
 }
 
 /** `gpte_to_gfn_lvl`: the first frame of the page that a leaf of `level` maps; address bits inside the page are dropped. */

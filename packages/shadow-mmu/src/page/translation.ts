@@ -23,7 +23,12 @@ export function kvmMmuPageGetGfn(_mmu: ShadowMmu, cpu: Cpu, sp: KvmMmuPage, inde
   const role = spRole(cpu, sp);
   if (rolePassthrough(role)) return spGfn(cpu, sp);
   const word = translationWord(cpu, sp, index);
-  if (word !== NULL_ADDRESS) return Number(BigInt.asUintN(64, cpu.readOnce(word) >> GFN_SHIFT)) as Gfn;
+  if (word !== NULL_ADDRESS) {
+    // Wrapped although it is in range: with several kinds of `Cpu` in one realm, Node 20.20.2's compiler aborts the
+    // process on a shift of an unwrapped result (RepresentationChangerError, seen 2026-11).
+    const translation = BigInt.asUintN(64, cpu.readOnce(word));
+    return Number(BigInt.asUintN(64, translation >> GFN_SHIFT)) as Gfn;
+  }
   return (spGfn(cpu, sp) + index * kvmPagesPerHpage(roleLevel(role))) as Gfn;
 }
 

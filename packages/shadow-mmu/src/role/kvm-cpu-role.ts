@@ -74,7 +74,7 @@ export function cpuRoleBase(role: KvmCpuRole): KvmMmuPageRole {
 
 /** Unpacks the extended word. */
 export function cpuRoleExtended(rules: RuleSet, role: KvmCpuRole): KvmMmuExtendedRole {
-  const word = Number(role >> 32n);
+  const word = Number(BigInt.asUintN(64, role) >> 32n);
   const flags = extendedFlags(rules);
   const isSet = (flag: Flag): boolean => {
     const position = flags.indexOf(flag);

@@ -3,7 +3,8 @@ import { InterferingCpu, RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmMayHaveShadowMmuSptes } from "../../src/aging/kvm-may-have-shadow-mmu-sptes.js";
 import { kvmRmapAgeGfnRange } from "../../src/aging/kvm-rmap-age-gfn-range.js";
-import { kvmShadowAgeGfn } from "../../src/aging/kvm-shadow-age-gfn.js";
+import { kvmShadowAgeGfn, kvmShadowTestAgeGfn } from "../../src/aging/kvm-shadow-age-gfn.js";
+import { ShadowGuest } from "../kit/shadow-guest.js";
 import { LeafGuest, SLOT_GFN } from "./kit/leaf-guest.js";
 import { FORMATS, ofPage } from "./kit/reference-values.js";
 
@@ -160,4 +161,23 @@ describe("the gate", () => {
     expect(kvmMayHaveShadowMmuSptes(guest.mmu, guest.cpu)).toBe(true);
     guest.cpu.writeOnce32(guest.mmu.indirectShadowPagesWord, 0);
   });
+});
+
+describe("aging a slot that was replaced before the VM's first shadow root", () => {
+  it.each(["lockless", "mmu-lock-write"] as const)(
+    "finds no lists in it, and nothing to age: %s",
+    (aging) => {
+      const guest = new ShadowGuest({ mode: "ept", tdpMmuEnabled: true, options: { aging } });
+      const { mmu, cpu, memslots } = guest;
+      const slot = memslots.gfnToMemslot(cpu, 0, 0 as Gfn);
+      const range = { slot, start: 0 as Gfn, end: 16 as Gfn, mayBlock: false, lockless: true, attrFilter: 1 };
+      // Somebody else's shadow root gave lists to the slots of the active sets, of which this one is no more.
+      cpu.writeOnce32(mmu.indirectShadowPagesWord, 1);
+      if (aging === "mmu-lock-write") cpu.writeLock(mmu.mmuLock);
+      expect(kvmShadowAgeGfn(mmu, cpu, range)).toBe(false);
+      expect(kvmShadowTestAgeGfn(mmu, cpu, range)).toBe(false);
+      if (aging === "mmu-lock-write") cpu.writeUnlock(mmu.mmuLock);
+      cpu.writeOnce32(mmu.indirectShadowPagesWord, 0);
+    },
+  );
 });

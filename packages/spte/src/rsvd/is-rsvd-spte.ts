@@ -18,7 +18,7 @@ function memoryTypeAndXwr(format: SpteFormat, spte: Spte): bigint {
  * fail it by design.
  */
 export function isRsvdSpte(format: SpteFormat, bits: RsvdBits, spte: Spte, level: PgLevel): boolean {
-  const bit7 = Number(BigInt.asUintN(1, spte >> 7n)) as 0 | 1;
+  const bit7 = Number(BigInt.asUintN(1, BigInt.asUintN(64, spte) >> 7n)) as 0 | 1;
   const reserved = bits.rsvdBitsMask[bit7][level - 1]!;
   if (BigInt.asUintN(64, spte & reserved) !== 0n) return true;
   return ((bits.badMtXwr >> memoryTypeAndXwr(format, spte)) & 1n) !== 0n;

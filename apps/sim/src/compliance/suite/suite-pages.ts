@@ -23,7 +23,7 @@ export class SuitePages {
 
   /** Why a read of a page through a translation to `pfn` is wrong, if it is. */
   misread(page: number, pfn: number): string | undefined {
-    const found = this.vm.hostMm.readContent(this.cpu, pfn as Pfn);
+    const found = BigInt.asUintN(64, this.vm.hostMm.readContent(this.cpu, pfn as Pfn));
     if (found === this.token(page)) return undefined;
     const owner = Number(found >> VERSION_BITS) - 1;
     return `page ${page} was read at pfn 0x${pfn.toString(16)}: page ${owner}, version ${found & 0xffffffffn} instead of ${this.versions[page]}`;

@@ -111,7 +111,8 @@ export class ArenaChecker {
   }
 
   private checkObject(what: ArenaUse, frame: Address, index: number, objectBytes: number): void {
-    const bits = this.cpu.readOnce(offset(frame, Math.floor(index / 64) * 8));
+    // Wrapped although it is in range: see `popTagged`.
+    const bits = BigInt.asUintN(64, this.cpu.readOnce(offset(frame, Math.floor(index / 64) * 8)));
     if (((bits >> BigInt(index % 64)) & 1n) === 0n) throw new UseAfterFreeError(what, "slab", objectBytes);
   }
 }

@@ -80,13 +80,16 @@ export class GuestWindows {
   /** The test page that a leaf entry maps now, as the guest's memory has it; one to map instead if it maps none. */
   mappedPage(cpu: Cpu, root: Choice, table: Choice, slot: number): number {
     const entry = this.load(cpu, this.leafEntryGpa(root, table, slot));
-    return entry === 0n ? slot : Number(BigInt.asUintN(40, entry >> 12n)) - this.vm.handle.baseGfn;
+    return entry === 0n
+      ? slot
+      : Number(BigInt.asUintN(40, BigInt.asUintN(64, entry) >> 12n)) - this.vm.handle.baseGfn;
   }
 
   /** The leaf table that the directory entry chooses now. */
   chosenTable(cpu: Cpu, root: Choice): Choice {
     const entry = this.load(cpu, this.directoryEntryGpa(root));
-    return BigInt.asUintN(40, entry >> 12n) === BigInt(this.frameGpa(root, LEAF_TABLES + 1) / PAGE_BYTES)
+    return BigInt.asUintN(40, BigInt.asUintN(64, entry) >> 12n) ===
+      BigInt(this.frameGpa(root, LEAF_TABLES + 1) / PAGE_BYTES)
       ? 1
       : 0;
   }

@@ -96,7 +96,7 @@ export class TortureVcpu {
     const atLeast = Math.max(this.seen[page]!, this.versions.get(page));
     const pfn = this.guest.access(target, this.random.oneIn(8) ? "fetch" : "read");
     if (!this.isUsable(page, pfn)) return;
-    const token = actor.vm.hostMm.readContent(actor.cpu, pfn as Pfn);
+    const token = BigInt.asUintN(64, actor.vm.hostMm.readContent(actor.cpu, pfn as Pfn));
     this.report.reads++;
     this.judge(page, pfn, token, atLeast);
   }
