@@ -1,0 +1,33 @@
+import type { MmuMode } from "@kvm-age/spte";
+import {
+  PFERR_FETCH_MASK,
+  PFERR_GUEST_FINAL_MASK,
+  PFERR_GUEST_PAGE_MASK,
+  PFERR_PRESENT_MASK,
+  PFERR_USER_MASK,
+  PFERR_WRITE_MASK,
+} from "@kvm-age/vcpu";
+
+// Intel SDM vol. 3, "Exit qualification for EPT violations".
+const READ = 1n << 0n;
+const WRITE = 1n << 1n;
+const FETCH = 1n << 2n;
+const PERMISSIONS = 0x78n;
+const LINEAR_ADDRESS_VALID = 1n << 7n;
+const FINAL_ADDRESS = 1n << 8n;
+
+/** The error code with which `kvm_mmu_page_fault` is called, from what `kvm_page_fault` printed. */
+export function pferrOf(mode: MmuMode, printed: bigint): bigint {
+  return mode === "ept" ? pferrOfExitQualification(printed) : printed;
+}
+
+function pferrOfExitQualification(qualification: bigint): bigint {
+  const place = (qualification & FINAL_ADDRESS) === 0n ? PFERR_GUEST_PAGE_MASK : PFERR_GUEST_FINAL_MASK;
+  return (
+    ((qualification & READ) === 0n ? 0n : BigInt(PFERR_USER_MASK)) |
+    ((qualification & WRITE) === 0n ? 0n : BigInt(PFERR_WRITE_MASK)) |
+    ((qualification & FETCH) === 0n ? 0n : BigInt(PFERR_FETCH_MASK)) |
+    ((qualification & PERMISSIONS) === 0n ? 0n : BigInt(PFERR_PRESENT_MASK)) |
+    ((qualification & LINEAR_ADDRESS_VALID) === 0n ? 0n : BigInt(place))
+  );
+}

@@ -1,0 +1,36 @@
+import type { TraceRecord } from "@kvm-age/trace";
+import { parseAgevmNote } from "./agevm-note.js";
+
+/** Questions about what a task does next in the trace, for operations whose cause the trace does not name. */
+export class Upcoming {
+  private readonly byTask = new Map<number, TraceRecord[]>();
+
+  constructor(records: readonly TraceRecord[]) {
+    for (const record of records) {
+      const task = this.byTask.get(record.pid);
+      if (task === undefined) this.byTask.set(record.pid, [record]);
+      else task.push(record);
+    }
+  }
+
+  /** The vCPU whose fault is the task's next; 0 if there is none. */
+  vcpuOfNextFault(pid: number, line: number): number {
+    const next = this.after(pid, line).find(
+      (record) => record.kind === "kvm" && record.name === "kvm_page_fault",
+    );
+    return next?.kind === "kvm" && next.name === "kvm_page_fault" ? next.fields.vcpu : 0;
+  }
+
+  /** Whether the first note behind a line is the result of reading the dirty log. */
+  isDirtyLogRead(pid: number, line: number): boolean {
+    const next = this.after(pid, line)[0];
+    const note = next?.kind === "note" ? parseAgevmNote(next.text) : null;
+    return note?.what === "dirty_bitmap" || note?.what === "getlog";
+  }
+
+  private after(pid: number, line: number): readonly TraceRecord[] {
+    const records = this.byTask.get(pid) ?? [];
+    const first = records.findIndex((record) => record.line > line);
+    return first < 0 ? [] : records.slice(first);
+  }
+}

@@ -1,0 +1,182 @@
+import type { Address, TraceEvent } from "@kvm-age/machine";
+import type { KvmEvent, TraceIdentity } from "@kvm-age/trace";
+import { COMPARED_EVENTS, EventComparison } from "../compare/compare-event.js";
+import { TablePages } from "../compare/table-pages.js";
+import type { AgevmStart } from "../input/agevm-start.js";
+import { RecordedSlots } from "../input/recorded-slots.js";
+import type { Upcoming } from "../input/upcoming.js";
+import { ModelTables } from "../model/model-tables.js";
+import type { ModelVcpu } from "../model/model-vcpu.js";
+import { UnexpectedFaultError } from "../model/model-vcpu.js";
+import { type ModelConfig, ModelVm } from "../model/model-vm.js";
+import { type ComparedKind, ConformanceReport, describeEvent } from "../report/conformance-report.js";
+import type { GuestWindow } from "./guest-window.js";
+import { DirtyLogReplay } from "./replay-dirty-log.js";
+import { DumpReplay } from "./replay-dump.js";
+import { IdleReplay } from "./replay-idle.js";
+import { SilentAccesses } from "./silent-access.js";
+
+/** Everything that the replay of one trace works with: the model, what is known of the recording, and what was found. */
+export class ReplayContext {
+  readonly vm: ModelVm;
+  readonly tables: ModelTables;
+  readonly tablePages: TablePages = new TablePages();
+  readonly slots: RecordedSlots = new RecordedSlots();
+  readonly report: ConformanceReport = new ConformanceReport();
+  /** What each task's vCPU is doing. */
+  readonly windows = new Map<number, GuestWindow>();
+  readonly silent: SilentAccesses = new SilentAccesses(this);
+  readonly dump: DumpReplay = new DumpReplay(this);
+  readonly dirtyLog: DirtyLogReplay = new DirtyLogReplay(this);
+  readonly idle: IdleReplay = new IdleReplay(this);
+  /** Whether several vCPUs run while the VMM does something else. */
+  racing = false;
+  private readonly comparison: EventComparison;
+
+  constructor(
+    readonly identity: TraceIdentity,
+    config: ModelConfig,
+    /** The recorded VMM's own words, null if it left none. */
+    readonly start: AgevmStart | null,
+    private readonly upcoming: Upcoming,
+  ) {
+    this.vm = new ModelVm(config);
+    this.tables = new ModelTables(config.format, this.vm.cpu);
+    this.comparison = new EventComparison(config.format, this.tablePages);
+    this.vm.frameFreed = (address): void => {
+      this.tablePages.release(address);
+      this.comparison.forgetPointers(address);
+    };
+  }
+
+  /** The root table of a vCPU of the model. */
+  root(vcpu = 0): Address {
+    return this.vm.vcpu(vcpu).rootHpa(this.vm.cpu);
+  }
+
+  sameEntry(kernel: bigint, model: bigint, level: number): boolean {
+    return this.comparison.sameEntry(kernel, model, level as 1);
+  }
+
+  /** What the model emitted since the last look, as far as it is output of an MMU. */
+  takeOutputs(): TraceEvent[] {
+    return this.vm.takeEvents().filter(({ name }) => name in COMPARED_EVENTS);
+  }
+
+  /**
+   * Compares an operation's outputs in order.
+   *
+   * @returns what the kernel printed beyond what the model emitted
+   */
+  compareOutputs(kernel: readonly KvmEvent[], model: readonly TraceEvent[]): readonly KvmEvent[] {
+    const common = Math.min(kernel.length, model.length);
+    for (let index = 0; index < common; index++) this.compareEvent(kernel[index]!, model[index]!);
+    for (const event of model.slice(common)) this.extra(event, kernel.at(-1)?.line ?? this.line);
+    return kernel.slice(common);
+  }
+
+  /** Line of the operation in hand, for mismatches without an event. */
+  line = 0;
+
+  compareValue(kind: ComparedKind, line: number, what: string, kernel: string, model: string): void {
+    if (kernel === model) this.report.match(kind);
+    else this.mismatch(kind, line, what, kernel, model);
+  }
+
+  mismatch(
+    kind: ComparedKind,
+    line: number,
+    what: string,
+    kernel: string,
+    model: string,
+    fields: readonly string[] = [],
+  ): void {
+    this.report.mismatch({ kind, line, what, kernel, model, fields });
+  }
+
+  /** Whether nobody wrote down when the guest uses a page. */
+  accessesUnknown(gfn: number): boolean {
+    return this.racing || this.start === null || gfn < this.start.gfnBase;
+  }
+
+  /** The vCPU that a task runs: what its notes say, or what its next fault does. */
+  vcpuOf(pid: number): number {
+    return this.windows.get(pid)?.vcpu ?? this.upcoming.vcpuOfNextFault(pid, this.line);
+  }
+
+  dirtyLogComing(pid: number, line: number): boolean {
+    return this.upcoming.isDirtyLogRead(pid, line);
+  }
+
+  enter(vcpu: ModelVcpu): void {
+    vcpu.enter(this.vm.cpu);
+  }
+
+  /** The accesses of a task's guest that are over when it faults at a page. */
+  finishAccessesBefore(pid: number, gfn: number): void {
+    const window = this.windows.get(pid);
+    if (window !== undefined) this.access(window, window.completedBefore(gfn));
+  }
+
+  /** The guest is done with what its notes announced. */
+  finishWindow(pid: number): void {
+    const window = this.windows.get(pid);
+    this.windows.delete(pid);
+    if (window !== undefined) this.access(window, window.rest());
+  }
+
+  /** The kernel printed an event that the model did not emit. */
+  unexplained(event: KvmEvent): void {
+    this.mismatch(
+      "event",
+      event.line,
+      "the kernel prints an event that the model did not emit",
+      describeEvent(event),
+      "(nothing)",
+    );
+  }
+
+  /** The model emitted an event that the kernel did not print. */
+  extra(event: TraceEvent, line: number): void {
+    this.mismatch(
+      "event",
+      line,
+      "the model emits an event that the kernel did not",
+      "(nothing)",
+      describeEvent(event),
+    );
+  }
+
+  private access(window: GuestWindow, gfns: readonly number[]): void {
+    const vcpu = this.vm.vcpu(window.vcpu);
+    for (const gfn of gfns) {
+      try {
+        vcpu.access(this.vm.cpu, gfn * 4096, window.kind);
+      } catch (error) {
+        if (!(error instanceof UnexpectedFaultError)) throw error;
+        this.mismatch(
+          "answer",
+          this.line,
+          `the guest's ${window.kind} of page ${gfn.toString(16)}`,
+          "no fault",
+          error.message,
+        );
+      }
+    }
+    for (const event of this.takeOutputs()) this.extra(event, this.line);
+  }
+
+  private compareEvent(kernel: KvmEvent, model: TraceEvent): void {
+    const fields = this.comparison.differences(kernel, model);
+    if (fields.length === 0) this.report.match("event");
+    else
+      this.mismatch(
+        "event",
+        kernel.line,
+        `${kernel.name} differs`,
+        describeEvent(kernel),
+        describeEvent(model),
+        fields,
+      );
+  }
+}

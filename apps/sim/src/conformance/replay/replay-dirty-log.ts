@@ -1,0 +1,53 @@
+import { type AgevmNote, decimal } from "../input/agevm-note.js";
+import type { ReplayContext } from "./replay-context.js";
+
+const TEST_SLOT = 1;
+
+/** `KVM_GET_DIRTY_LOG`: the VMM's notes come after the call, whose only own events are those of entries that it write-protects. */
+export class DirtyLogReplay {
+  private log: BigUint64Array | null = null;
+  private noted = 0;
+
+  constructor(private readonly context: ReplayContext) {}
+
+  /** The call. */
+  read(): void {
+    this.log = this.context.vm.getDirtyLog(TEST_SLOT);
+    this.noted = 0;
+  }
+
+  /** `dirty_bitmap word=…`: one word that is not zero. */
+  word(note: AgevmNote, line: number): void {
+    this.readIfSilent(line);
+    const index = decimal(note, "word");
+    const kernel = BigInt(`0x${note.rest[0]}`);
+    const model = this.log![index] ?? 0n;
+    this.noted += popcount(kernel);
+    this.context.compareValue(
+      "bitmap",
+      line,
+      `dirty bitmap word ${index}`,
+      kernel.toString(16),
+      model.toString(16),
+    );
+  }
+
+  /** `getlog dirty=…`: the number of dirty pages. */
+  end(note: AgevmNote, line: number): void {
+    this.readIfSilent(line);
+    const model = this.log!.reduce((sum, word) => sum + popcount(word), 0);
+    this.context.compareValue("bitmap", line, "dirty pages", String(decimal(note, "dirty")), String(model));
+    this.log = null;
+  }
+
+  /** A call that protected nothing has no event of its own. */
+  private readIfSilent(line: number): void {
+    if (this.log !== null) return;
+    this.read();
+    for (const event of this.context.takeOutputs()) this.context.extra(event, line);
+  }
+}
+
+function popcount(word: bigint): number {
+  return word.toString(2).replaceAll("0", "").length;
+}

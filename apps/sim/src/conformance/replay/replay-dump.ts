@@ -1,0 +1,58 @@
+import { type AgevmNote, decimal, hexadecimal } from "../input/agevm-note.js";
+import type { ModelEntry } from "../model/model-tables.js";
+import type { ReplayContext } from "./replay-context.js";
+
+/** A walk of the live page tables that the VMM wrote down, entry by entry. */
+export class DumpReplay {
+  private expected: ModelEntry[] = [];
+  private next = 0;
+
+  constructor(private readonly context: ReplayContext) {}
+
+  begin(note: AgevmNote, line: number): void {
+    const { context } = this;
+    const root = context.root();
+    const kernelRoot = hexadecimal(note, "root");
+    const same = context.tablePages.same(root, kernelRoot);
+    context.compareValue(
+      "entry",
+      line,
+      "root",
+      "the vCPU's root",
+      same ? "the vCPU's root" : "another table",
+    );
+    this.expected = context.tables.range(root, hexadecimal(note, "first"), decimal(note, "n"));
+    this.next = 0;
+  }
+
+  entry(note: AgevmNote, line: number): void {
+    const { context } = this;
+    const level = decimal(note, "level");
+    const value = BigInt(`0x${note.values.get("val")}`);
+    const model = this.expected[this.next++];
+    const kernel = `level ${level} gfn ${hexadecimal(note, "gfn").toString(16)} ${value.toString(16)}`;
+    if (model === undefined) {
+      context.mismatch("entry", line, "an entry of the dump", kernel, "(not present)");
+      return;
+    }
+    const same =
+      model.level === level &&
+      model.gfn === hexadecimal(note, "gfn") &&
+      context.sameEntry(value, model.spte, level) &&
+      context.tablePages.same(model.address, hexadecimal(note, "sptep"));
+    const text = `level ${model.level} gfn ${model.gfn.toString(16)} ${model.spte.toString(16)}`;
+    if (same) context.report.match("entry");
+    else context.mismatch("entry", line, "an entry of the dump", kernel, text);
+  }
+
+  end(note: AgevmNote, line: number): void {
+    const count = decimal(note, "entries");
+    this.context.compareValue(
+      "entry",
+      line,
+      "entries of the dump",
+      String(count),
+      String(this.expected.length),
+    );
+  }
+}

@@ -1,0 +1,59 @@
+import { type PgLevel, type Spte, spteToPfn } from "@kvm-age/spte";
+import type { KvmEvent } from "@kvm-age/trace";
+import { pferrOf } from "../input/error-code.js";
+import { eventsOf, type Operation } from "../input/operation.js";
+import type { ReplayContext } from "./replay-context.js";
+import { replayUnprompted } from "./replay-unprompted.js";
+
+const PAGE_BYTES = 4096;
+
+/** A fault: the model gets the address, the error code and the host's pages that the kernel got, and must do the same with them. */
+export function replayFault(context: ReplayContext, operation: Operation): void {
+  const [fault, ...outputs] = eventsOf(operation);
+  if (fault?.name !== "kvm_page_fault") return;
+  const address = Number(fault.fields.address);
+  context.finishAccessesBefore(operation.pid, Math.floor(address / PAGE_BYTES));
+  learnHostPages(context, outputs);
+  context.silent.adoptFromEvents(outputs);
+  const vcpu = context.vm.vcpu(fault.fields.vcpu);
+  context.enter(vcpu);
+  vcpu.fault(context.vm.cpu, address, pferrOf(context.identity.mode, fault.fields.error_code));
+  const rest = context.compareOutputs(outputs, context.takeOutputs());
+  if (rest.length > 0) replayUnprompted(context, operation.pid, rest);
+}
+
+/** What the owner has mapped, from what the kernel found there: the page of the fault, and those that it mapped along with it. */
+function learnHostPages(context: ReplayContext, outputs: readonly KvmEvent[]): void {
+  for (const event of outputs) {
+    if (event.name === "kvm_mmu_set_spte") learnFromLeaf(context, event);
+  }
+  for (const event of outputs) {
+    if (event.name === "kvm_mmu_spte_requested") learnFromRequest(context, event, outputs);
+  }
+}
+
+function learnFromLeaf(context: ReplayContext, { fields }: KvmEvent & { name: "kvm_mmu_set_spte" }): void {
+  const { format } = context.identity;
+  const hva = context.slots.hvaOf(fields.gfn);
+  if (hva === null) return;
+  const writable = (fields.spte & format.shadowHostWritableMask) !== 0n;
+  const level = hostLevel(context, hva, fields.level);
+  context.vm.host.learnPage(hva, spteToPfn(format, fields.spte as Spte), level, writable);
+}
+
+/** The page of the fault itself. Without a leaf the fault ended early, and nothing was learned of the right to write. */
+function learnFromRequest(
+  context: ReplayContext,
+  { fields }: KvmEvent & { name: "kvm_mmu_spte_requested" },
+  outputs: readonly KvmEvent[],
+): void {
+  const hva = context.slots.hvaOf(fields.gfn);
+  const mapped = outputs.some((event) => event.name === "kvm_mmu_set_spte" && event.fields.gfn <= fields.gfn);
+  if (hva === null || mapped) return;
+  context.vm.host.learnPage(hva, fields.pfn, hostLevel(context, hva, fields.level), true);
+}
+
+/** KVM may map a page of a huge host mapping by a small one; what is known to be huge stays so until it is unmapped. */
+function hostLevel(context: ReplayContext, hva: number, level: number): PgLevel {
+  return Math.max(level, context.vm.host.page(hva)?.level ?? 1) as PgLevel;
+}

@@ -1,0 +1,55 @@
+import { type Spte, spteAdEnabled } from "@kvm-age/spte";
+import type { KvmEvent } from "@kvm-age/trace";
+import type { ReplayContext } from "./replay-context.js";
+
+/**
+ * Accesses that no note tells of: of the guest's code, stack and page tables, of guests that run while a trace is taken, of every page in
+ * a trace without notes. Hardware sets Accessed and Dirty without a trace; they show in the old value of the next change.
+ */
+export class SilentAccesses {
+  /** How many have been inferred. */
+  count = 0;
+
+  constructor(private readonly context: ReplayContext) {}
+
+  /** Before a change whose old value the kernel printed: sets in the model's leaf what only hardware can have set in the kernel's. */
+  adoptFromEvents(events: readonly KvmEvent[]): void {
+    for (const event of events) {
+      if (event.name !== "kvm_tdp_mmu_spte_changed") continue;
+      const { gfn, level, old_spte } = event.fields;
+      if (this.allowed(gfn)) this.adopt(gfn, level, old_spte);
+    }
+  }
+
+  /** Before an aging call of which the kernel said "young": sets Accessed in the first leaf of the range, if all are old. */
+  adoptYoung(start: number, end: number): void {
+    const { tables, identity } = this.context;
+    if (!identity.format.kvmAdEnabled || !this.allowed(start)) return;
+    const leaves = tables.range(this.context.root(), start, end - start).filter(({ last }) => last);
+    const accessed = identity.format.shadowAccessedMask;
+    const first = leaves[0];
+    if (first === undefined || leaves.some(({ spte }) => (spte & accessed) !== 0n)) return;
+    this.set(first.address, accessed);
+  }
+
+  private adopt(gfn: number, level: number, printed: bigint): void {
+    const { tables, identity } = this.context;
+    const { shadowAccessedMask, shadowDirtyMask } = identity.format;
+    const entry = tables.find(this.context.root(), gfn, level);
+    if (entry === null || !entry.last || !spteAdEnabled(identity.format, entry.spte as Spte)) return;
+    const missing = printed & ~entry.spte;
+    if (missing === 0n || (missing & ~(shadowAccessedMask | shadowDirtyMask)) !== 0n) return;
+    if ((entry.spte & ~printed) !== 0n) return;
+    this.set(entry.address, missing);
+  }
+
+  private set(address: Parameters<ReplayContext["vm"]["cpu"]["fetchOr"]>[0], bits: bigint): void {
+    this.context.vm.cpu.fetchOr(address, bits, "relaxed");
+    this.count++;
+  }
+
+  /** Whether the notes leave open what the guest does with a page. */
+  private allowed(gfn: number): boolean {
+    return this.context.accessesUnknown(gfn);
+  }
+}
