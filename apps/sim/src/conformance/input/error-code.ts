@@ -1,4 +1,4 @@
-import type { MmuMode } from "@kvm-age/spte";
+import type { TraceIdentity } from "@kvm-age/trace";
 import {
   PFERR_FETCH_MASK,
   PFERR_GUEST_FINAL_MASK,
@@ -17,14 +17,14 @@ const LINEAR_ADDRESS_VALID = 1n << 7n;
 const FINAL_ADDRESS = 1n << 8n;
 
 /** The error code with which `kvm_mmu_page_fault` is called, from what `kvm_page_fault` printed. */
-export function pferrOf(mode: MmuMode, printed: bigint): bigint {
-  return mode === "ept" ? pferrOfExitQualification(printed) : printed;
+export function pferrOf({ mode, kernel }: TraceIdentity, printed: bigint): bigint {
+  return mode === "ept" ? pferrOfExitQualification(printed, kernel !== "linux-7.3") : printed;
 }
 
-function pferrOfExitQualification(qualification: bigint): bigint {
+function pferrOfExitQualification(qualification: bigint, readIsUser: boolean): bigint {
   const place = (qualification & FINAL_ADDRESS) === 0n ? PFERR_GUEST_PAGE_MASK : PFERR_GUEST_FINAL_MASK;
   return (
-    ((qualification & READ) === 0n ? 0n : BigInt(PFERR_USER_MASK)) |
+    (readIsUser && (qualification & READ) !== 0n ? BigInt(PFERR_USER_MASK) : 0n) |
     ((qualification & WRITE) === 0n ? 0n : BigInt(PFERR_WRITE_MASK)) |
     ((qualification & FETCH) === 0n ? 0n : BigInt(PFERR_FETCH_MASK)) |
     ((qualification & PERMISSIONS) === 0n ? 0n : BigInt(PFERR_PRESENT_MASK)) |

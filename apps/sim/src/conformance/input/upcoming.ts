@@ -13,12 +13,12 @@ export class Upcoming {
     }
   }
 
-  /** The vCPU whose fault is the task's next; 0 if there is none. */
-  vcpuOfNextFault(pid: number, line: number): number {
+  /** The vCPU whose fault is the task's next; null if there is none. */
+  vcpuOfNextFault(pid: number, line: number): number | null {
     const next = this.after(pid, line).find(
       (record) => record.kind === "kvm" && record.name === "kvm_page_fault",
     );
-    return next?.kind === "kvm" && next.name === "kvm_page_fault" ? next.fields.vcpu : 0;
+    return next?.kind === "kvm" && next.name === "kvm_page_fault" ? next.fields.vcpu : null;
   }
 
   /** Whether the first note behind a line is the result of reading the dirty log. */

@@ -2,6 +2,7 @@ import { type Address, type Cpu, memberRequestsWord, REQUEST_TLB_FLUSH } from "@
 import {
   type AccessKind,
   attachVcpu,
+  PAGING_OFF,
   type PageFaultResult,
   type Vcpu,
   type VcpuHandle,
@@ -35,8 +36,14 @@ export class ModelVcpu implements VcpuMmu {
     private readonly vm: ModelVm,
     private readonly handle: VcpuHandle,
     readonly roots: VcpuRoots,
+    private readonly dropRoots: () => void,
   ) {
     this.hardware = attachVcpu(vm.machine, handle, { mmu: this });
+  }
+
+  /** The guest runs in long mode with the page tables at `cr3`. */
+  startPaging(cpu: Cpu, cr3: number): void {
+    this.hardware.setGuestPaging(cpu, { ...PAGING_OFF, mode: "4-level", cr3, cr0Wp: true, eferNx: true });
   }
 
   /** `vcpu_enter_guest` up to the guest: requests are served, and a root is loaded if there is none. */
@@ -66,6 +73,11 @@ export class ModelVcpu implements VcpuMmu {
     } finally {
       this.hardware.exitGuest(cpu);
     }
+  }
+
+  /** The vCPU goes: its roots are dropped (`kvm_mmu_unload`). */
+  unload(): void {
+    this.vm.inSrcu(this.dropRoots);
   }
 
   rootHpa(cpu: Cpu): Address {

@@ -15,6 +15,7 @@ import {
   kvmGetDirtyLog,
   kvmSetMemoryRegion,
   type Memslots,
+  NULL_SLOT,
 } from "@kvm-age/memslot";
 import {
   attachShadowMmu,
@@ -24,14 +25,14 @@ import {
   noOtherMmu,
   type ShadowMmu,
   type ShadowMmuMachine,
+  kvmMmuUnload as unloadShadow,
 } from "@kvm-age/shadow-mmu";
 import type { Gfn, SpteFormat } from "@kvm-age/spte";
-import { createTdpMmu, createTdpMmuVcpu, type TdpMmu } from "@kvm-age/tdp-mmu";
+import { createTdpMmu, createTdpMmuVcpu, type TdpMmu, kvmMmuUnload as unloadTdp } from "@kvm-age/tdp-mmu";
 import { allocateVcpu } from "@kvm-age/vcpu";
 import { KVM_AGING_POLICIES, type KvmAgingPolicy, mmuAgingOptions } from "../../aging/aging-policies.js";
 import { ShadowRoots } from "../../vm/shadow-roots.js";
 import { TdpRoots } from "../../vm/tdp-roots.js";
-import type { VcpuRoots } from "../../vm/vcpu-roots.js";
 import type { GuestPaging } from "../input/guest-paging.js";
 import { ModelVcpu } from "./model-vcpu.js";
 import { ObservedFrames } from "./observed-frames.js";
@@ -140,6 +141,19 @@ export class ModelVm {
     });
   }
 
+  /** The VM is destroyed: its vCPUs drop their roots (`kvm_arch_vcpu_destroy`). */
+  unloadVcpus(): void {
+    for (const vcpu of this.vcpus.values()) vcpu.unload();
+  }
+
+  /** A slot is deleted of which nothing more is known (`kvm_arch_flush_shadow_memslot`). */
+  zapAllFast(): void {
+    const { slotsLock } = this.memslots.locks;
+    this.cpu.mutexLock(slotsLock);
+    this.kvm.flushShadowMemslot(this.cpu, NULL_SLOT);
+    this.cpu.mutexUnlock(slotsLock);
+  }
+
   getDirtyLog(slot: number): DirtyLog {
     return kvmGetDirtyLog(this.memslots, this.cpu, this.kvm, slot);
   }
@@ -187,15 +201,16 @@ export class ModelVm {
       maxPhyAddr: format.host.maxPhyAddr,
       flushDomain: this.flushDomain,
     });
-    return new ModelVcpu(this, handle, this.createRoots(index, handle));
-  }
-
-  private createRoots(index: number, handle: ReturnType<typeof allocateVcpu>): VcpuRoots {
-    if (this.tdp !== null) {
-      return new TdpRoots(this.tdp, createTdpMmuVcpu(this.tdp, this.cpu, index), this.host);
+    const { tdp, shadow, cpu } = this;
+    if (tdp !== null) {
+      const vcpu = createTdpMmuVcpu(tdp, cpu, index);
+      return new ModelVcpu(this, handle, new TdpRoots(tdp, vcpu, this.host), () => unloadTdp(tdp, cpu, vcpu));
     }
-    const vcpu = createShadowMmuVcpu(this.shadow!, this.cpu, index);
-    this.inSrcu(() => kvmInitMmu(this.shadow!, this.cpu, vcpu, this.config.paging.registers));
-    return new ShadowRoots(this.shadow!, vcpu, handle);
+    const vcpu = createShadowMmuVcpu(shadow!, cpu, index);
+    this.inSrcu(() => kvmInitMmu(shadow!, cpu, vcpu, this.config.paging.registers));
+    const roots = new ShadowRoots(shadow!, vcpu, handle);
+    const model = new ModelVcpu(this, handle, roots, () => unloadShadow(shadow!, cpu, vcpu));
+    if (format.mode === "shadow") model.startPaging(cpu, this.config.paging.registers.cr3);
+    return model;
   }
 }

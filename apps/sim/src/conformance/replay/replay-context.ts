@@ -1,4 +1,4 @@
-import type { Address, TraceEvent } from "@kvm-age/machine";
+import { type Address, NULL_ADDRESS, type TraceEvent } from "@kvm-age/machine";
 import type { KvmEvent, TraceIdentity } from "@kvm-age/trace";
 import { COMPARED_EVENTS, EventComparison } from "../compare/compare-event.js";
 import { TablePages } from "../compare/table-pages.js";
@@ -29,8 +29,8 @@ export class ReplayContext {
   readonly dump: DumpReplay = new DumpReplay(this);
   readonly dirtyLog: DirtyLogReplay = new DirtyLogReplay(this);
   readonly idle: IdleReplay = new IdleReplay(this);
-  /** Whether several vCPUs run while the VMM does something else. */
-  racing = false;
+  private racing = false;
+  private readonly sinceRace = new Set<number>();
   private readonly comparison: EventComparison;
 
   constructor(
@@ -39,6 +39,8 @@ export class ReplayContext {
     /** The recorded VMM's own words, null if it left none. */
     readonly start: AgevmStart | null,
     private readonly upcoming: Upcoming,
+    /** Guest-physical address of the root of the guest's page tables. */
+    readonly guestRoot: number,
   ) {
     this.vm = new ModelVm(config);
     this.tables = new ModelTables(config.format, this.vm.cpu);
@@ -96,12 +98,30 @@ export class ReplayContext {
 
   /** Whether nobody wrote down when the guest uses a page. */
   accessesUnknown(gfn: number): boolean {
-    return this.racing || this.start === null || gfn < this.start.gfnBase;
+    return this.racing || this.start === null || gfn < this.start.gfnBase || this.sinceRace.has(gfn);
   }
 
-  /** The vCPU that a task runs: what its notes say, or what its next fault does. */
+  /** Several vCPUs run while the VMM does something else: what they do to the test memory is not written down. */
+  raceBegins(): void {
+    this.racing = true;
+  }
+
+  /** From now on a page's state is known again once it has been seen. */
+  raceEnds(): void {
+    this.racing = false;
+    for (let page = 0; page < this.start!.pages; page++) this.sinceRace.add(this.start!.gfnBase + page);
+  }
+
+  /** A page's state was seen. */
+  seen(gfn: number): void {
+    this.sinceRace.delete(gfn);
+  }
+
+  /** The vCPU that a task runs: what its notes say, what its next fault does, or one that has not run yet. */
   vcpuOf(pid: number): number {
-    return this.windows.get(pid)?.vcpu ?? this.upcoming.vcpuOfNextFault(pid, this.line);
+    const told = this.windows.get(pid)?.vcpu ?? this.upcoming.vcpuOfNextFault(pid, this.line);
+    if (told !== null) return told;
+    for (let vcpu = 0; ; vcpu++) if (this.root(vcpu) === NULL_ADDRESS) return vcpu;
   }
 
   dirtyLogComing(pid: number, line: number): boolean {

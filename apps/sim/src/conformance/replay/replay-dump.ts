@@ -29,7 +29,8 @@ export class DumpReplay {
     const { context } = this;
     const level = decimal(note, "level");
     const value = BigInt(`0x${note.values.get("val")}`);
-    const model = this.expected[this.next++];
+    this.adopt(this.expected[this.next], value);
+    const model = this.reread(this.next++);
     const kernel = `level ${level} gfn ${hexadecimal(note, "gfn").toString(16)} ${value.toString(16)}`;
     if (model === undefined) {
       context.mismatch("entry", line, "an entry of the dump", kernel, "(not present)");
@@ -43,6 +44,19 @@ export class DumpReplay {
     const text = `level ${model.level} gfn ${model.gfn.toString(16)} ${model.spte.toString(16)}`;
     if (same) context.report.match("entry");
     else context.mismatch("entry", line, "an entry of the dump", kernel, text);
+  }
+
+  /** What a guest did unobserved shows here. */
+  private adopt(entry: ModelEntry | undefined, value: bigint): void {
+    if (entry?.last !== true) return;
+    if (this.context.accessesUnknown(entry.gfn)) this.context.silent.adopt(entry.gfn, entry.level, value);
+    this.context.seen(entry.gfn);
+  }
+
+  private reread(index: number): ModelEntry | undefined {
+    const entry = this.expected[index];
+    if (entry === undefined) return undefined;
+    return { ...entry, spte: this.context.vm.cpu.readOnce(entry.address) as ModelEntry["spte"] };
   }
 
   end(note: AgevmNote, line: number): void {

@@ -2,6 +2,7 @@ import { type PgLevel, type Spte, spteToPfn } from "@kvm-age/spte";
 import type { KvmEvent } from "@kvm-age/trace";
 import { pferrOf } from "../input/error-code.js";
 import { eventsOf, type Operation } from "../input/operation.js";
+import { learnGuestTables } from "./learn-guest-tables.js";
 import type { ReplayContext } from "./replay-context.js";
 import { replayUnprompted } from "./replay-unprompted.js";
 
@@ -14,10 +15,11 @@ export function replayFault(context: ReplayContext, operation: Operation): void 
   const address = Number(fault.fields.address);
   context.finishAccessesBefore(operation.pid, Math.floor(address / PAGE_BYTES));
   learnHostPages(context, outputs);
+  learnGuestTables(context, outputs);
   context.silent.adoptFromEvents(outputs);
   const vcpu = context.vm.vcpu(fault.fields.vcpu);
   context.enter(vcpu);
-  vcpu.fault(context.vm.cpu, address, pferrOf(context.identity.mode, fault.fields.error_code));
+  vcpu.fault(context.vm.cpu, address, pferrOf(context.identity, fault.fields.error_code));
   const rest = context.compareOutputs(outputs, context.takeOutputs());
   if (rest.length > 0) replayUnprompted(context, operation.pid, rest);
 }
@@ -38,7 +40,9 @@ function learnFromLeaf(context: ReplayContext, { fields }: KvmEvent & { name: "k
   if (hva === null) return;
   const writable = (fields.spte & format.shadowHostWritableMask) !== 0n;
   const level = hostLevel(context, hva, fields.level);
-  context.vm.host.learnPage(hva, spteToPfn(format, fields.spte as Spte), level, writable);
+  const pfn = spteToPfn(format, fields.spte as Spte);
+  context.idle.pageFound(fields.gfn, pfn);
+  context.vm.host.learnPage(hva, pfn, level, writable);
 }
 
 /** The page of the fault itself. Without a leaf the fault ended early, and nothing was learned of the right to write. */

@@ -9,10 +9,17 @@ import type { ReplayContext } from "./replay-context.js";
 export class IdleReplay {
   private readonly idle = new Set<number>();
   private readonly usedByHost = new Set<number>();
+  private readonly pfns = new Map<number, number>();
   /** Pages aged since the last note: what a following `idle_set` marked. */
   private agedSince = new Set<number>();
 
   constructor(private readonly context: ReplayContext) {}
+
+  /** A fault found a page behind a gfn: another one than before starts without a mark. */
+  pageFound(gfn: number, pfn: number): void {
+    if (this.pfns.get(gfn) !== pfn) this.idle.delete(gfn);
+    this.pfns.set(gfn, pfn);
+  }
 
   /** An aging call gave its answer. */
   aged(operation: Operation, young: boolean): void {

@@ -36,9 +36,7 @@ const NOTE_HANDLERS: Readonly<Record<string, NoteHandler>> = {
     note.values.has("page") ? context.idle.read(note, line) : context.idle.passOver(),
   host_write: (context, note) => context.idle.hostUsed(pagesOf(context, note)),
   host_read: (context, note) => context.idle.hostUsed(pagesOf(context, note)),
-  race: (context, _note, _line, phase) => {
-    context.racing = phase === "begin";
-  },
+  race: (context, _note, _line, phase) => (phase === "begin" ? context.raceBegins() : context.raceEnds()),
 };
 
 function pagesOf(context: ReplayContext, note: AgevmNote): readonly number[] {

@@ -32,7 +32,8 @@ export class SilentAccesses {
     this.set(first.address, accessed);
   }
 
-  private adopt(gfn: number, level: number, printed: bigint): void {
+  /** Sets in the leaf of `gfn` what was set in the kernel's, if only hardware can have done it. */
+  adopt(gfn: number, level: number, printed: bigint): void {
     const { tables, identity } = this.context;
     const { shadowAccessedMask, shadowDirtyMask } = identity.format;
     const entry = tables.find(this.context.root(), gfn, level);
