@@ -20,6 +20,7 @@ export { type GfnWriteProtector, noOtherMmu } from "./gfn-write-protector.js";
 export type { GuestFault } from "./guest-walk/guest-fault.js";
 export { gvaToGpa } from "./guest-walk/gva-to-gpa.js";
 export { kvmMmuInvalidateAddr, kvmMmuInvlpg } from "./guest-walk/kvm-mmu-invlpg.js";
+export { walkMmuGvaToGpa } from "./guest-walk/walk-mmu-gva-to-gpa.js";
 export { kvmMmuTrackWrite } from "./guest-write/kvm-mmu-track-write.js";
 export { kvmMmuUnprotectGfn, kvmMmuUnprotectGfnAndRetry } from "./guest-write/kvm-mmu-unprotect-gfn.js";
 export { kvmWriteGuestPte } from "./guest-write/kvm-write-guest-pte.js";
@@ -51,6 +52,7 @@ export {
 export { kvmMmuSyncPrevRoots, kvmMmuSyncRoots } from "./unsync/kvm-mmu-sync-roots.js";
 export { ShadowTracker } from "./unsync/shadow-tracker.js";
 export type { UserCmpxchgResult, UserMemory } from "./user-memory.js";
+export { initKvmNestedMmu } from "./vcpu/init-kvm-nested-mmu.js";
 export { kvmInitMmu } from "./vcpu/kvm-init-mmu.js";
 export { kvmInitShadowEptMmu, type ShadowEptInit } from "./vcpu/kvm-init-shadow-ept-mmu.js";
 export { kvmInitShadowNptMmu, type ShadowNptInit } from "./vcpu/kvm-init-shadow-npt-mmu.js";

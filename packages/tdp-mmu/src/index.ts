@@ -16,6 +16,7 @@ export { kvmTdpMmuPageFault } from "./fault/kvm-tdp-mmu-page-fault.js";
 export { kvmRecoverNxHugePages } from "./huge/kvm-recover-nx-huge-pages.js";
 export { kvmTdpMmuRecoverHugePages } from "./huge/kvm-tdp-mmu-recover-huge-pages.js";
 export { kvmTdpMmuTrySplitHugePages } from "./huge/kvm-tdp-mmu-try-split-huge-pages.js";
+export { kvmTdpMmuZapCollapsibleSptes } from "./huge/kvm-tdp-mmu-zap-collapsible-sptes.js";
 export { kvmTdpMmuZapSp } from "./huge/kvm-tdp-mmu-zap-sp.js";
 export { TdpIter } from "./iterator/tdp-iter.js";
 export { tdpMmuIterCondResched } from "./iterator/tdp-mmu-iter-cond-resched.js";
@@ -48,6 +49,7 @@ export {
   isObsoleteRoot,
   kvmMmuFreeObsoleteRoots,
   kvmMmuLoad,
+  kvmMmuSwitchGuestMode,
   kvmMmuUnload,
 } from "./vcpu/kvm-mmu-load.js";
 export { createTdpMmuVcpu, destroyTdpMmuVcpu, TdpMmuVcpu } from "./vcpu/tdp-mmu-vcpu.js";

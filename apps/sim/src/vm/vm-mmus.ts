@@ -8,6 +8,7 @@ import {
   type ShadowMmu,
   type ShadowMmuHandle,
   type ShadowMmuHost,
+  type ShadowMmuMachine,
   ShadowTracker,
 } from "@kvm-age/shadow-mmu";
 import {
@@ -16,6 +17,7 @@ import {
   kvmTdpMmuWriteProtectGfn,
   type TdpMmu,
   type TdpMmuHandle,
+  type TdpMmuMachine,
 } from "@kvm-age/tdp-mmu";
 import { KVM_AGING_POLICIES, mmuAgingOptions } from "../aging/aging-policies.js";
 import { MMU_SHAPES } from "./mmu-shape.js";
@@ -51,9 +53,9 @@ export function createVmMmus(
   const shape = MMU_SHAPES[config.mmu];
   const policy = KVM_AGING_POLICIES[config.policy];
   const format = formatOf(config);
-  const { nxHugePages, cpuDirtyLog, slotZapAll } = { ...DEFAULT_TUNING, ...config.tuning };
+  const { nxHugePages, cpuDirtyLog, slotZapAll, proveMmu } = { ...DEFAULT_TUNING, ...config.tuning };
   const tuning = { nxHugePages, cpuDirtyLog, slotZapAll };
-  const tdpOptions = { ...tuning, ...mmuAgingOptions(policy.tdp) };
+  const tdpOptions = { ...tuning, proveMmu, ...mmuAgingOptions(policy.tdp) };
   const shadowOptions = { ...tuning, ...mmuAgingOptions(policy.shadow) };
   return {
     tdp: shape.tdpMmu ? createTdpMmu(cpu, machine, parts, { format, options: tdpOptions }).handle : null,
@@ -67,7 +69,11 @@ export function createVmMmus(
  * This thread's view of the MMUs. Each is what the other must ask: the shadow MMU, before the TDP MMU grants write access to what may be a
  * guest page table; the TDP MMU, when the shadow MMU takes write access to one away.
  */
-export function attachVmMmus(machine: ThreadMachine, handles: VmMmuHandles, parts: VmMmuParts): VmMmus {
+export function attachVmMmus(
+  machine: TdpMmuMachine & ShadowMmuMachine,
+  handles: VmMmuHandles,
+  parts: VmMmuParts,
+): VmMmus {
   let tdp: TdpMmu | null = null;
   const inTdp: GfnWriteProtector = {
     writeProtectGfn: (cpu, slot, gfn, minLevel) => kvmTdpMmuWriteProtectGfn(tdp!, cpu, slot, gfn, minLevel),

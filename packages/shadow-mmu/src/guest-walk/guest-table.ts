@@ -36,6 +36,8 @@ function isVisibleMemslot(cpu: Cpu, slot: Slot): boolean {
 /**
  * Reads the walk's entry of `level` from the table at `tableGfn` and remembers where it is. Null if the table is in no slot that
  * the guest may see, or the host cannot read it. Sleeps. Held: SRCU.
+ *
+ * @param realGfn where the table is in the memory of the slots: `tableGfn`, unless that is L2's
  */
 export function readGuestTable(
   mmu: ShadowMmu,
@@ -43,11 +45,12 @@ export function readGuestTable(
   walk: GuestWalk,
   level: PgLevel,
   tableGfn: Gfn,
+  realGfn: Gfn,
 ): Gpte | null {
   walk.tableGfn[level] = tableGfn;
-  const slot = mmu.memslots.gfnToMemslot(cpu, walk.asId, tableGfn);
+  const slot = mmu.memslots.gfnToMemslot(cpu, walk.asId, realGfn);
   if (!isVisibleMemslot(cpu, slot)) return null;
-  const hva = (gfnToHvaMemslot(cpu, slot, tableGfn) + gpteIndex(walk, level) * GPTE_BYTES) as Hva;
+  const hva = (gfnToHvaMemslot(cpu, slot, realGfn) + gpteIndex(walk, level) * GPTE_BYTES) as Hva;
   walk.ptepHva[level] = hva;
   walk.pteWritable[level] = (slotFlags(cpu, slot) & KVM_MEM_READONLY) === 0;
   return mmu.host.loadUser(cpu, hva, GPTE_BYTES, false);

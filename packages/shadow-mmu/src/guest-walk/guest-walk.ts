@@ -36,6 +36,11 @@ export class GuestWalk {
   gfn: Gfn = 0 as Gfn;
   /** Why the guest's tables do not allow the access; null if they do. */
   fault: GuestFault | null = null;
+  /**
+   * Of L2's own tables under nested paging: translates an L2-physical address in bytes for an access, as L1's tables say (`kvm_translate_gpa`).
+   * Null where the tables lie in the memory that the slots describe.
+   */
+  translateGpa: ((gpa: number, access: number) => number | GuestFault) | null = null;
   /** The aligned group of 8 entries around the leaf at level 1, as `gpteChanged` read it last. */
   readonly prefetchPtes: Gpte[] = [];
 

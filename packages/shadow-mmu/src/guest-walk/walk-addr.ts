@@ -34,6 +34,8 @@ import { walkerError } from "./walker-error.js";
 
 const PAGE_BYTES = 4096;
 const PDPTE_SPAN = 2 ** 30;
+/** L2's tables are read, and A and D written, by a user access of the second dimension. */
+const NESTED_TABLE_ACCESS = PFERR_WRITE_MASK | PFERR_USER_MASK;
 const ACCESS_MASK = PFERR_WRITE_MASK | PFERR_USER_MASK | PFERR_FETCH_MASK;
 /** Causes of an error that is not a permission fault, in error-code bits. */
 const NOT_PRESENT = 0;
@@ -54,11 +56,23 @@ function rootEntry(mmu: ShadowMmu, cpu: Cpu, context: KvmMmu, walk: GuestWalk): 
   return pdpte;
 }
 
+/** `kvm_translate_gpa`: where a frame of the walked address space is in the slots' memory; null if L1's tables do not map it for that access. */
+function translateGfn(walk: GuestWalk, gfn: Gfn, access: number): Gfn | null {
+  if (walk.translateGpa === null) return gfn;
+  const gpa = walk.translateGpa(gfn * PAGE_BYTES, access);
+  if (typeof gpa === "number") return Math.floor(gpa / PAGE_BYTES) as Gfn;
+  walk.fault = gpa;
+  return null;
+}
+
 /** Reads one entry and adds it to the walk. False if it ends in a fault. */
 function walkLevel(mmu: ShadowMmu, cpu: Cpu, walk: GuestWalk, level: PgLevel, above: Gpte): boolean {
   const { format } = mmu;
   const { walker } = walk;
-  const gpte = readGuestTable(mmu, cpu, walk, level, gpteToGfn(above));
+  const tableGfn = gpteToGfn(above);
+  const realGfn = translateGfn(walk, tableGfn, NESTED_TABLE_ACCESS);
+  if (realGfn === null) return false;
+  const gpte = readGuestTable(mmu, cpu, walk, level, tableGfn, realGfn);
   if (gpte === null) {
     walkerError(format, cpu, walk, NOT_PRESENT);
     return false;
@@ -119,7 +133,13 @@ function walkOnce(mmu: ShadowMmu, cpu: Cpu, context: KvmMmu, walk: GuestWalk): b
   }
   const { level, addr } = walk;
   const inside = Math.floor(addr / PAGE_BYTES) % kvmPagesPerHpage(level);
-  walk.gfn = (gpteToGfnLvl(walk.ptes[level]!, level) + inside) as Gfn;
+  const realGfn = translateGfn(
+    walk,
+    (gpteToGfnLvl(walk.ptes[level]!, level) + inside) as Gfn,
+    walk.access | PFERR_USER_MASK,
+  );
+  if (realGfn === null) return true;
+  walk.gfn = realGfn;
   if ((walk.access & PFERR_WRITE_MASK) === 0) {
     walk.pteAccess = protectCleanGpte(mmu.format, walk.walker, walk.pteAccess, walk.ptes[level]!);
   }
@@ -134,10 +154,9 @@ function walkOnce(mmu: ShadowMmu, cpu: Cpu, context: KvmMmu, walk: GuestWalk): b
  * and starts over when it loses a race for that. The tables are the guest's: any value can be in them, and change at any time;
  * who uses the result under `mmu_lock` compares with `gpteChanged`. Sleeps. Held: SRCU; never `mmu_lock`.
  *
- * A walk of L2's own tables by way of L1's (`gva_to_gpa_nested`) is not part of this house: no instruction of L2 is emulated.
- *
  * @param addr in bytes, an integer in [0, 2^53): guest-linear, or L2-physical in a nested context
- * @param access page-fault error code; W, U and F are looked at
+ * @param translateGpa for L2's own tables under nested paging: how L1 maps L2-physical addresses
+ * @param access page-fault error code, an integer in [0, 2^53); W, U and F are looked at, and the event shows the lower half
  */
 export function walkAddr(
   mmu: ShadowMmu,
@@ -146,10 +165,12 @@ export function walkAddr(
   context: KvmMmu,
   addr: number,
   access: number,
+  translateGpa: GuestWalk["translateGpa"] = null,
 ): GuestWalk {
   const asId = cpu.readOnce32(vcpu.inSmmWord);
   const walk = new GuestWalk(walkerOf(mmu, cpu, context), asId, addr, access & ACCESS_MASK);
-  if (cpu.tracing) traceKvmMmuPagetableWalk(cpu, addr, walk.access);
+  walk.translateGpa = translateGpa;
+  if (cpu.tracing) traceKvmMmuPagetableWalk(cpu, addr, (access & ~PFERR_RSVD_MASK) >>> 0);
   while (!walkOnce(mmu, cpu, context, walk)) {
     // Somebody else changed an entry, so somebody made progress.
   }

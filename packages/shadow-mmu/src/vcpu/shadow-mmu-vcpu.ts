@@ -32,7 +32,8 @@ const MMIO_GENERATION = 32;
 const MMIO_ACCESS = 40;
 const ROOT_MMU = 48;
 const GUEST_MMU = ROOT_MMU + KVM_MMU_BYTES;
-const PTE_LIST_DESC_CACHE = GUEST_MMU + KVM_MMU_BYTES;
+const NESTED_MMU = GUEST_MMU + KVM_MMU_BYTES;
+const PTE_LIST_DESC_CACHE = NESTED_MMU + KVM_MMU_BYTES;
 const SHADOW_PAGE_CACHE = PTE_LIST_DESC_CACHE + CACHE_BYTES;
 const SHADOWED_INFO_CACHE = SHADOW_PAGE_CACHE + CACHE_BYTES;
 const PAGE_HEADER_CACHE = SHADOWED_INFO_CACHE + CACHE_BYTES;
@@ -47,6 +48,8 @@ export class ShadowMmuVcpu {
   readonly rootMmu: KvmMmu;
   /** `guest_mmu`: the context of L2. */
   readonly guestMmu: KvmMmu;
+  /** `nested_mmu`: how L2's own page tables are walked under nested paging, to emulate its instructions. It never has a root. */
+  readonly nestedMmu: KvmMmu;
   readonly pteListDescCache: ObjectCache;
   /** Tables whose 512 entries are `SHADOW_NONPRESENT_VALUE`. */
   readonly shadowPageCache: ObjectCache;
@@ -70,6 +73,7 @@ export class ShadowMmuVcpu {
       new ObjectCache(offset(address, at), OBJECTS_PER_CACHE, source);
     this.rootMmu = new KvmMmu(offset(address, ROOT_MMU));
     this.guestMmu = new KvmMmu(offset(address, GUEST_MMU));
+    this.nestedMmu = new KvmMmu(offset(address, NESTED_MMU));
     this.modeWord = memberModeWord(mmu.flushDomain, id);
     this.pteListDescCache = cache(PTE_LIST_DESC_CACHE, mmu.rmaps.descriptors);
     this.pageHeaderCache = cache(PAGE_HEADER_CACHE, mmu.headers);

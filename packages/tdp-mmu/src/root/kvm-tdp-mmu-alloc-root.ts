@@ -45,7 +45,8 @@ function makeRoot(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu, role: KvmMmuPageRole)
  */
 export function kvmTdpMmuAllocRoot(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu): void {
   const smm = cpu.readOnce32(vcpu.inSmmWord) !== 0;
-  const role = kvmCalcTdpMmuRootPageRole(mmu.format, { level: mmu.rootLevel, smm });
+  const guestMode = cpu.readOnce32(vcpu.guestModeWord) !== 0;
+  const role = kvmCalcTdpMmuRootPageRole(mmu.format, { level: mmu.rootLevel, smm, guestMode });
   cpu.readLock(mmu.mmuLock);
   let root = findRoot(mmu, cpu, role, smm ? 1 : 0);
   if (root === NO_ROOT) {

@@ -18,6 +18,15 @@ export function kvmMmuUnload(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu): void {
   kvmTdpMmuFreeRoot(mmu, cpu, vcpu);
 }
 
+/**
+ * The vCPU enters a nested guest that has no nested two-dimensional paging, or leaves it: its root goes, and the next `kvmMmuLoad` takes the
+ * one of the other role. Roots are pinned by the TDP MMU, so coming back finds the old one as it was left.
+ */
+export function kvmMmuSwitchGuestMode(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu, guestMode: boolean): void {
+  kvmTdpMmuFreeRoot(mmu, cpu, vcpu);
+  cpu.writeOnce32(vcpu.guestModeWord, guestMode ? 1 : 0);
+}
+
 /** `is_obsolete_root` for a TDP root: it was invalidated. */
 export function isObsoleteRoot(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage): boolean {
   return root !== NULL_ADDRESS && roleInvalid(mmu.format.rules, spRole(cpu, root));

@@ -12,7 +12,8 @@ const TABLES_PER_FAULT = 5;
 // Layout: the root word, then the caches.
 const ROOT_HPA = 0;
 const IN_SMM = 4;
-const PAGE_HEADER_CACHE = 8;
+const GUEST_MODE = 8;
+const PAGE_HEADER_CACHE = 16;
 const SHADOW_PAGE_CACHE = PAGE_HEADER_CACHE + objectCacheBytes(OBJECTS_PER_CACHE);
 const VCPU_BYTES = SHADOW_PAGE_CACHE + objectCacheBytes(OBJECTS_PER_CACHE);
 
@@ -57,6 +58,14 @@ export class TdpMmuVcpu {
   /** u32: 1 while the vCPU is in system-management mode (address space 1). Changes only with no root loaded. */
   get inSmmWord(): Address {
     return offset(this.address, IN_SMM);
+  }
+
+  /**
+   * u32: 1 while a nested guest without nested two-dimensional paging runs, which has roots of its own (role `guest_mode`). Changed by
+   * `kvmMmuSwitchGuestMode`.
+   */
+  get guestModeWord(): Address {
+    return offset(this.address, GUEST_MODE);
   }
 
   /** `mmu_topup_memory_caches`: fills the caches for one fault. Before any lock: it may wait for memory. */

@@ -1,5 +1,5 @@
 import type { KvmEvent, ProbeRecord, TraceRecord } from "@kvm-age/trace";
-import type { ModelSlot } from "../model/model-vm.js";
+import type { ModelSlot } from "../model/model-config.js";
 
 const PAGE_BYTES = 4096;
 const PAGES_PER_2M = 512;

@@ -6,9 +6,18 @@ import type { AgevmNote } from "./agevm-note.js";
  *
  * - `note`: the VMM says something; `bracket`: a note says that something begins, and everything up to the note that it ends;
  * - `fault`, `age`, `test-age`, `unmap`: an event that is an input, and what followed;
+ * - `root`: a probe shows the root that a vCPU goes on with;
  * - `unprompted`: outputs whose cause is not in the trace: a vCPU enters the guest, the dirty log is read, memory goes away.
  */
-export type OperationKind = "note" | "bracket" | "fault" | "age" | "test-age" | "unmap" | "unprompted";
+export type OperationKind =
+  | "note"
+  | "bracket"
+  | "fault"
+  | "age"
+  | "test-age"
+  | "unmap"
+  | "root"
+  | "unprompted";
 
 /** One operation. */
 export interface Operation {

@@ -17,6 +17,9 @@ const CALLER_PROBES: Readonly<Record<string, OperationKind>> = {
   test_young: "test-age",
 };
 
+/** Probes of `load_mmu_pgd`. */
+const ROOT_PROBES: ReadonlySet<string> = new Set(["pgd", "pgdv"]);
+
 /** Actions of the VMM that are one call into KVM: everything between their notes belongs to it. */
 const BRACKETS = ["log 1", "log 0", "slot_delete", "slot_add"];
 
@@ -90,6 +93,7 @@ function startOf(record: TraceRecord, open: OpenOperation | undefined): OpenOper
   if (record.kind === "note") return startOfNote(record, open);
   if (insideBracket(open)) return null;
   if (record.kind === "probe") {
+    if (ROOT_PROBES.has(record.name)) return { kind: "root", note: null, records: [record], open: false };
     const kind = CALLER_PROBES[record.name];
     return kind === undefined ? null : { kind, note: null, records: [record], open: true };
   }

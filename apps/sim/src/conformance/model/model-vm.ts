@@ -17,47 +17,17 @@ import {
   type Memslots,
   NULL_SLOT,
 } from "@kvm-age/memslot";
-import {
-  attachShadowMmu,
-  createShadowMmu,
-  createShadowMmuVcpu,
-  kvmInitMmu,
-  noOtherMmu,
-  type ShadowMmu,
-  type ShadowMmuMachine,
-  kvmMmuUnload as unloadShadow,
-} from "@kvm-age/shadow-mmu";
-import type { Gfn, SpteFormat } from "@kvm-age/spte";
-import { createTdpMmu, createTdpMmuVcpu, type TdpMmu, kvmMmuUnload as unloadTdp } from "@kvm-age/tdp-mmu";
+import type { ShadowMmu, ShadowMmuMachine } from "@kvm-age/shadow-mmu";
+import type { Gfn } from "@kvm-age/spte";
+import type { TdpMmu } from "@kvm-age/tdp-mmu";
 import { allocateVcpu } from "@kvm-age/vcpu";
-import { KVM_AGING_POLICIES, type KvmAgingPolicy, mmuAgingOptions } from "../../aging/aging-policies.js";
-import { ShadowRoots } from "../../vm/shadow-roots.js";
-import { TdpRoots } from "../../vm/tdp-roots.js";
-import type { GuestPaging } from "../input/guest-paging.js";
+import { KVM_AGING_POLICIES } from "../../aging/aging-policies.js";
+import { createModelMmus } from "./create-model-mmus.js";
+import type { ModelConfig, ModelSlot } from "./model-config.js";
 import { ModelVcpu } from "./model-vcpu.js";
 import { ObservedFrames } from "./observed-frames.js";
 import { ObservedKvm } from "./observed-kvm.js";
 import { RecordedHost } from "./recorded-host.js";
-
-/** What of the recorded kernel the model must share. */
-export interface ModelConfig {
-  readonly format: SpteFormat;
-  /** Whether the TDP MMU maps the guest (`tdp_mmu`). */
-  readonly tdpMmu: boolean;
-  readonly policy: keyof typeof KVM_AGING_POLICIES;
-  /** Whether the kernel was built to prove its MMU (`CONFIG_KVM_PROVE_MMU`), which zaps roots in fewer, larger steps. */
-  readonly proveMmu: boolean;
-  /** How the guest pages: matters with shadow paging. */
-  readonly paging: GuestPaging;
-}
-
-/** A slot, as it is set with `KVM_SET_USER_MEMORY_REGION`. */
-export interface ModelSlot {
-  readonly slot: number;
-  readonly gfn: number;
-  readonly hva: number;
-  readonly pages: number;
-}
 
 const ARENA_BYTES = 512 << 20;
 const MAX_VCPUS = 64;
@@ -72,18 +42,12 @@ export class ModelVm {
   readonly host: RecordedHost = new RecordedHost();
   readonly memslots: Memslots;
   readonly tdp: TdpMmu | null;
-  readonly shadow: ShadowMmu | null;
+  readonly shadow: ShadowMmu;
   readonly kvm: ObservedKvm;
   readonly notifier: KvmMmuNotifier;
   /** Told of every frame that the MMUs give back. */
   frameFreed: (address: Address) => void = () => {};
   private readonly flushDomain: FlushDomain;
-  private readonly parts: {
-    readonly memslots: Memslots;
-    readonly flushDomain: FlushDomain;
-    readonly host: RecordedHost;
-  };
-  private readonly mmuMachine: ShadowMmuMachine;
   private readonly vcpus = new Map<number, ModelVcpu>();
   private events: TraceEvent[] = [];
 
@@ -100,21 +64,13 @@ export class ModelVm {
       address: this.machine.frames.allocateSpan(this.cpu, flushDomainBytes(MAX_VCPUS)),
       maxMembers: MAX_VCPUS,
     };
-    this.parts = { memslots: this.memslots, flushDomain: this.flushDomain, host: this.host };
-    this.mmuMachine = this.observeFrames();
-    const policy = KVM_AGING_POLICIES[config.policy];
-    this.tdp = tdpMmu ? this.createTdp(policy) : null;
-    this.shadow = tdpMmu ? null : this.createShadow(policy);
-    this.kvm = new ObservedKvm({
-      ...this.parts,
-      primary: this.host,
-      format,
-      tdp: this.tdp,
-      shadow: this.shadow,
-      slotZapAll: true,
-      aging: policy,
-    });
-    this.notifier = new KvmMmuNotifier(this.memslots, this.kvm, policy.notifier);
+    const parts = { memslots: this.memslots, flushDomain: this.flushDomain, host: this.host };
+    const mmus = createModelMmus(this.cpu, this.observeFrames(), parts, config);
+    this.tdp = mmus.tdp;
+    this.shadow = mmus.shadow!;
+    const aging = KVM_AGING_POLICIES[config.policy];
+    this.kvm = new ObservedKvm({ ...parts, ...mmus, primary: this.host, format, slotZapAll: true, aging });
+    this.notifier = new KvmMmuNotifier(this.memslots, this.kvm, aging.notifier);
   }
 
   /** The events since the last call. */
@@ -143,7 +99,7 @@ export class ModelVm {
 
   /** The VM is destroyed: its vCPUs drop their roots (`kvm_arch_vcpu_destroy`). */
   unloadVcpus(): void {
-    for (const vcpu of this.vcpus.values()) vcpu.unload();
+    for (const vcpu of this.vcpus.values()) vcpu.unload(this.cpu);
   }
 
   /** A slot is deleted of which nothing more is known (`kvm_arch_flush_shadow_memslot`). */
@@ -177,23 +133,8 @@ export class ModelVm {
     };
   }
 
-  private createTdp(policy: KvmAgingPolicy): TdpMmu {
-    const options = { ...mmuAgingOptions(policy.tdp), proveMmu: this.config.proveMmu };
-    return createTdpMmu(this.cpu, this.mmuMachine, this.parts, { format: this.config.format, options });
-  }
-
-  private createShadow(policy: KvmAgingPolicy): ShadowMmu {
-    const parts = { ...this.parts, otherMmu: noOtherMmu };
-    const options = mmuAgingOptions(policy.shadow);
-    const { handle } = createShadowMmu(this.cpu, this.mmuMachine, parts, {
-      format: this.config.format,
-      options,
-    });
-    return attachShadowMmu(this.mmuMachine, handle, parts);
-  }
-
   private createVcpu(index: number): ModelVcpu {
-    const { format } = this.config;
+    const { format, paging } = this.config;
     const handle = allocateVcpu(this.cpu, this.machine, {
       pageFormat: format.mode === "pae" ? "shadow" : format.mode,
       adEnabled: format.kvmAdEnabled,
@@ -201,16 +142,6 @@ export class ModelVm {
       maxPhyAddr: format.host.maxPhyAddr,
       flushDomain: this.flushDomain,
     });
-    const { tdp, shadow, cpu } = this;
-    if (tdp !== null) {
-      const vcpu = createTdpMmuVcpu(tdp, cpu, index);
-      return new ModelVcpu(this, handle, new TdpRoots(tdp, vcpu, this.host), () => unloadTdp(tdp, cpu, vcpu));
-    }
-    const vcpu = createShadowMmuVcpu(shadow!, cpu, index);
-    this.inSrcu(() => kvmInitMmu(shadow!, cpu, vcpu, this.config.paging.registers));
-    const roots = new ShadowRoots(shadow!, vcpu, handle);
-    const model = new ModelVcpu(this, handle, roots, () => unloadShadow(shadow!, cpu, vcpu));
-    if (format.mode === "shadow") model.startPaging(cpu, this.config.paging.registers.cr3);
-    return model;
+    return new ModelVcpu(this, index, handle, paging);
   }
 }

@@ -1,8 +1,8 @@
 import type { Hva } from "@kvm-age/memslot";
+import type { KvmEvent } from "@kvm-age/trace";
 import { eventsOf, type Operation, probesOf } from "../input/operation.js";
 import type { HandlerCall } from "../model/observed-kvm.js";
 import type { ReplayContext } from "./replay-context.js";
-import { replayUnprompted } from "./replay-unprompted.js";
 
 /** Names of the probes of one notifier operation. */
 interface AnswerProbes {
@@ -22,9 +22,9 @@ const TEST_PROBES: AnswerProbes = { handler: "test_age_gfn", mmus: [], caller: [
 const BOOL = 0xffn;
 
 /** Aging of a range: the same entries change, and the same answer is given. */
-export function replayAging(context: ReplayContext, operation: Operation): void {
+export function replayAging(context: ReplayContext, operation: Operation): readonly KvmEvent[] {
   const [age, ...outputs] = eventsOf(operation);
-  if (age?.name !== "kvm_age_hva") return;
+  if (age?.name !== "kvm_age_hva") return [];
   const { start, end } = age.fields;
   context.silent.adoptFromEvents(outputs);
   adoptPrintedAnswer(context, operation, AGE_PROBES);
@@ -35,19 +35,17 @@ export function replayAging(context: ReplayContext, operation: Operation): void 
     : notifier.clearYoung(cpu, start as Hva, end as Hva);
   context.idle.aged(operation, answer);
   compareAnswers(context, operation, AGE_PROBES, answer);
-  const rest = context.compareOutputs(outputs, context.takeOutputs());
-  if (rest.length > 0) replayUnprompted(context, operation.pid, rest);
+  return context.compareOutputs(outputs, context.takeOutputs());
 }
 
 /** A test of one address: nothing changes. */
-export function replayTestAge(context: ReplayContext, operation: Operation): void {
+export function replayTestAge(context: ReplayContext, operation: Operation): readonly KvmEvent[] {
   const [test, ...outputs] = eventsOf(operation);
-  if (test?.name !== "kvm_test_age_hva") return;
+  if (test?.name !== "kvm_test_age_hva") return [];
   adoptPrintedAnswer(context, operation, TEST_PROBES);
   const answer = context.vm.notifier.testYoung(context.vm.cpu, test.fields.hva as Hva);
   compareAnswers(context, operation, TEST_PROBES, answer);
-  const rest = context.compareOutputs(outputs, context.takeOutputs());
-  if (rest.length > 0) replayUnprompted(context, operation.pid, rest);
+  return context.compareOutputs(outputs, context.takeOutputs());
 }
 
 function adoptPrintedAnswer(context: ReplayContext, operation: Operation, { handler }: AnswerProbes): void {

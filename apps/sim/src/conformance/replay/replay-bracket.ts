@@ -1,12 +1,12 @@
+import type { KvmEvent } from "@kvm-age/trace";
+import { AGEVM_TEST_SLOT } from "../input/agevm-slots.js";
 import { eventsOf, type Operation } from "../input/operation.js";
 import type { ReplayContext } from "./replay-context.js";
 
-const TEST_SLOT = 1;
-
 /** A change of the test slot, between the notes that announce and end it. */
-export function replayBracket(context: ReplayContext, operation: Operation): void {
+export function replayBracket(context: ReplayContext, operation: Operation): readonly KvmEvent[] {
   const { vm, slots } = context;
-  const slot = slots.slot(TEST_SLOT)!;
+  const slot = slots.slot(AGEVM_TEST_SLOT)!;
   const outputs = eventsOf(operation);
   context.silent.adoptFromEvents(outputs);
   switch (operation.note!.what) {
@@ -23,5 +23,5 @@ export function replayBracket(context: ReplayContext, operation: Operation): voi
       vm.setSlot(slot);
       break;
   }
-  for (const event of context.compareOutputs(outputs, context.takeOutputs())) context.unexplained(event);
+  return context.compareOutputs(outputs, context.takeOutputs());
 }

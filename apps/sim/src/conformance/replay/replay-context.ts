@@ -3,14 +3,16 @@ import type { KvmEvent, TraceIdentity } from "@kvm-age/trace";
 import { COMPARED_EVENTS, EventComparison } from "../compare/compare-event.js";
 import { TablePages } from "../compare/table-pages.js";
 import type { AgevmStart } from "../input/agevm-start.js";
-import { RecordedSlots } from "../input/recorded-slots.js";
+import type { RecordedSlots } from "../input/recorded-slots.js";
 import type { Upcoming } from "../input/upcoming.js";
-import { ModelTables } from "../model/model-tables.js";
+import type { ModelConfig } from "../model/model-config.js";
+import { type ModelEntry, ModelTables } from "../model/model-tables.js";
 import type { ModelVcpu } from "../model/model-vcpu.js";
-import { UnexpectedFaultError } from "../model/model-vcpu.js";
-import { type ModelConfig, ModelVm } from "../model/model-vm.js";
-import { type ComparedKind, ConformanceReport, describeEvent } from "../report/conformance-report.js";
+import { ModelVm } from "../model/model-vm.js";
+import { UnexpectedFaultError } from "../model/unexpected-fault-error.js";
+import { type ComparedKind, type ConformanceReport, describeEvent } from "../report/conformance-report.js";
 import type { GuestWindow } from "./guest-window.js";
+import { learnGuestTables } from "./learn-guest-tables.js";
 import { DirtyLogReplay } from "./replay-dirty-log.js";
 import { DumpReplay } from "./replay-dump.js";
 import { IdleReplay } from "./replay-idle.js";
@@ -21,15 +23,15 @@ export class ReplayContext {
   readonly vm: ModelVm;
   readonly tables: ModelTables;
   readonly tablePages: TablePages = new TablePages();
-  readonly slots: RecordedSlots = new RecordedSlots();
-  readonly report: ConformanceReport = new ConformanceReport();
   /** What each task's vCPU is doing. */
   readonly windows = new Map<number, GuestWindow>();
   readonly silent: SilentAccesses = new SilentAccesses(this);
   readonly dump: DumpReplay = new DumpReplay(this);
   readonly dirtyLog: DirtyLogReplay = new DirtyLogReplay(this);
   readonly idle: IdleReplay = new IdleReplay(this);
+  private readonly roots = new Set<Address>();
   private racing = false;
+  private readonly vcpuOfTask = new Map<number, number>();
   private readonly sinceRace = new Set<number>();
   private readonly comparison: EventComparison;
 
@@ -38,14 +40,16 @@ export class ReplayContext {
     config: ModelConfig,
     /** The recorded VMM's own words, null if it left none. */
     readonly start: AgevmStart | null,
+    readonly slots: RecordedSlots,
     private readonly upcoming: Upcoming,
-    /** Guest-physical address of the root of the guest's page tables. */
-    readonly guestRoot: number,
+    readonly report: ConformanceReport,
   ) {
     this.vm = new ModelVm(config);
+    for (const slot of slots.all()) this.vm.setSlot(slot);
     this.tables = new ModelTables(config.format, this.vm.cpu);
     this.comparison = new EventComparison(config.format, this.tablePages);
     this.vm.frameFreed = (address): void => {
+      this.roots.delete(address);
       this.tablePages.release(address);
       this.comparison.forgetPointers(address);
     };
@@ -54,6 +58,19 @@ export class ReplayContext {
   /** The root table of a vCPU of the model. */
   root(vcpu = 0): Address {
     return this.vm.vcpu(vcpu).rootHpa(this.vm.cpu);
+  }
+
+  /** Whether one of the VM's roots has the entry that an event says to have changed. */
+  hasEntry({ fields }: KvmEvent & { name: "kvm_tdp_mmu_spte_changed" }): boolean {
+    return this.entries(fields.gfn, fields.level).some(({ spte }) =>
+      this.sameEntry(fields.old_spte, spte, fields.level),
+    );
+  }
+
+  /** The present entries of a page at a level, in all roots that vCPUs have used. */
+  entries(gfn: number, level: number): ModelEntry[] {
+    const found = [...this.roots].map((root) => this.tables.find(root, gfn, level));
+    return found.filter((entry) => entry !== null);
   }
 
   sameEntry(kernel: bigint, model: bigint, level: number): boolean {
@@ -120,7 +137,12 @@ export class ReplayContext {
   /** The vCPU that a task runs: what its notes say, what its next fault does, or one that has not run yet. */
   vcpuOf(pid: number): number {
     const told = this.windows.get(pid)?.vcpu ?? this.upcoming.vcpuOfNextFault(pid, this.line);
-    if (told !== null) return told;
+    const vcpu = told ?? this.vcpuOfTask.get(pid) ?? this.idleVcpu();
+    this.vcpuOfTask.set(pid, vcpu);
+    return vcpu;
+  }
+
+  private idleVcpu(): number {
     for (let vcpu = 0; ; vcpu++) if (this.root(vcpu) === NULL_ADDRESS) return vcpu;
   }
 
@@ -130,6 +152,27 @@ export class ReplayContext {
 
   enter(vcpu: ModelVcpu): void {
     vcpu.enter(this.vm.cpu);
+    this.roots.add(vcpu.rootHpa(this.vm.cpu));
+  }
+
+  /** KVM reads or emulates an instruction of the guest, and translates its address for that. */
+  translate(pid: number, outputs: readonly KvmEvent[]): void {
+    const [walk] = outputs;
+    if (walk?.name !== "kvm_mmu_pagetable_walk") return;
+    const vcpu = this.vm.vcpu(this.vcpuOf(pid));
+    learnGuestTables(this, vcpu.linearRoot, vcpu.nestedRoot, outputs);
+    vcpu.translate(this.vm.cpu, Number(walk.fields.addr), walk.fields.pferr);
+  }
+
+  /** The vCPU of a task goes on with the root that the kernel loads (`load_mmu_pgd`): its own, or that of another of its contexts. */
+  followRoot(pid: number, kernelRoot: number, line: number): void {
+    const vcpu = this.vm.vcpu(this.vcpuOf(pid));
+    const { cpu } = this.vm;
+    const known = this.tablePages.modelPage(kernelRoot);
+    if (vcpu.rootHpa(cpu) === NULL_ADDRESS) this.enter(vcpu);
+    if (known !== null && known !== vcpu.rootHpa(cpu)) vcpu.changeContext(cpu);
+    const same = this.tablePages.same(vcpu.rootHpa(cpu), kernelRoot);
+    this.compareValue("answer", line, "root of the vCPU", "its root", same ? "its root" : "another");
   }
 
   /** The accesses of a task's guest that are over when it faults at a page. */

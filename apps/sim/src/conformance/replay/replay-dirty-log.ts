@@ -1,19 +1,28 @@
 import { type AgevmNote, decimal } from "../input/agevm-note.js";
+import { AGEVM_TEST_SLOT } from "../input/agevm-slots.js";
 import type { ReplayContext } from "./replay-context.js";
-
-const TEST_SLOT = 1;
 
 /** `KVM_GET_DIRTY_LOG`: the VMM's notes come after the call, whose only own events are those of entries that it write-protects. */
 export class DirtyLogReplay {
   private log: BigUint64Array | null = null;
-  private noted = 0;
+  /** Slots that are being logged without a note that says so. */
+  private readonly logged = new Set<number>();
 
   constructor(private readonly context: ReplayContext) {}
 
   /** The call. */
   read(): void {
-    this.log = this.context.vm.getDirtyLog(TEST_SLOT);
-    this.noted = 0;
+    this.log = this.context.vm.getDirtyLog(AGEVM_TEST_SLOT);
+  }
+
+  /** Without notes: the log of a page's slot is switched on at the first sign of it, and read at every further one. */
+  armedFor(gfn: number): void {
+    const { vm, slots } = this.context;
+    const slot = slots.slotOf(gfn);
+    if (slot === null) return;
+    if (this.logged.has(slot.slot)) vm.getDirtyLog(slot.slot);
+    else vm.setSlot(slot, true);
+    this.logged.add(slot.slot);
   }
 
   /** `dirty_bitmap word=…`: one word that is not zero. */
@@ -22,7 +31,6 @@ export class DirtyLogReplay {
     const index = decimal(note, "word");
     const kernel = BigInt(`0x${note.rest[0]}`);
     const model = this.log![index] ?? 0n;
-    this.noted += popcount(kernel);
     this.context.compareValue(
       "bitmap",
       line,

@@ -1,27 +1,49 @@
-import { type PgLevel, type Spte, spteToPfn } from "@kvm-age/spte";
+import { isWritablePte, type PgLevel, type Spte, spteToPfn } from "@kvm-age/spte";
 import type { KvmEvent } from "@kvm-age/trace";
+import { PFERR_PRESENT_MASK, PFERR_WRITE_MASK } from "@kvm-age/vcpu";
 import { pferrOf } from "../input/error-code.js";
 import { eventsOf, type Operation } from "../input/operation.js";
+import type { ModelVcpu } from "../model/model-vcpu.js";
 import { learnGuestTables } from "./learn-guest-tables.js";
 import type { ReplayContext } from "./replay-context.js";
-import { replayUnprompted } from "./replay-unprompted.js";
 
 const PAGE_BYTES = 4096;
 
 /** A fault: the model gets the address, the error code and the host's pages that the kernel got, and must do the same with them. */
-export function replayFault(context: ReplayContext, operation: Operation): void {
+export function replayFault(context: ReplayContext, operation: Operation): readonly KvmEvent[] {
   const [fault, ...outputs] = eventsOf(operation);
-  if (fault?.name !== "kvm_page_fault") return;
+  if (fault?.name !== "kvm_page_fault") return [];
   const address = Number(fault.fields.address);
   context.finishAccessesBefore(operation.pid, Math.floor(address / PAGE_BYTES));
   learnHostPages(context, outputs);
-  learnGuestTables(context, outputs);
   context.silent.adoptFromEvents(outputs);
   const vcpu = context.vm.vcpu(fault.fields.vcpu);
+  learnGuestTables(context, vcpu.walkedRoot, null, outputs);
   context.enter(vcpu);
-  vcpu.fault(context.vm.cpu, address, pferrOf(context.identity, fault.fields.error_code));
-  const rest = context.compareOutputs(outputs, context.takeOutputs());
-  if (rest.length > 0) replayUnprompted(context, operation.pid, rest);
+  const errorCode = pferrOf(context.identity, fault.fields.error_code);
+  if (context.start === null) inferWriteProtection(context, vcpu, address, errorCode, outputs);
+  vcpu.fault(context.vm.cpu, address, errorCode);
+  return context.compareOutputs(outputs, context.takeOutputs());
+}
+
+/**
+ * Where rmaps are write-protected nothing is printed. A write that hardware refuses on an entry that the model has writable tells that the
+ * dirty log of its slot was armed in the meantime.
+ */
+function inferWriteProtection(
+  context: ReplayContext,
+  vcpu: ModelVcpu,
+  address: number,
+  errorCode: bigint,
+  outputs: readonly KvmEvent[],
+): void {
+  const refused = BigInt(PFERR_PRESENT_MASK | PFERR_WRITE_MASK);
+  if ((errorCode & refused) !== refused) return;
+  const page = Math.floor(address / PAGE_BYTES);
+  const leaf = context.tables.path(vcpu.rootHpa(context.vm.cpu), page).at(-1);
+  if (leaf === undefined || !leaf.last || !isWritablePte(leaf.spte)) return;
+  const requested = outputs.find(({ name }) => name === "kvm_mmu_spte_requested");
+  context.dirtyLog.armedFor(requested === undefined ? page : (requested.fields as { gfn: number }).gfn);
 }
 
 /** What the owner has mapped, from what the kernel found there: the page of the fault, and those that it mapped along with it. */

@@ -1,85 +1,103 @@
 import { LONG_MODE } from "@kvm-age/shadow-mmu";
-import { identifyTrace, type TraceRecord } from "@kvm-age/trace";
+import {
+  identifyTrace,
+  type TraceIdentity,
+  type TraceIdentityOverrides,
+  type TraceRecord,
+} from "@kvm-age/trace";
+import { isReplayed } from "../compare/replayed-events.js";
 import { agevmGuestTables } from "../input/agevm-guest-tables.js";
-import { findAgevmStart } from "../input/agevm-start.js";
+import { AGEVM_CODE_HVA, agevmSlots } from "../input/agevm-slots.js";
+import { type AgevmStart, findAgevmStart } from "../input/agevm-start.js";
+import { findVmStarts } from "../input/find-vms.js";
+import { findGuestRoot } from "../input/guest-root.js";
 import { inferSlots } from "../input/infer-slots.js";
-import { eventsOf, type Operation } from "../input/operation.js";
+import type { Operation } from "../input/operation.js";
+import { wasBuiltToProveMmu } from "../input/prove-mmu.js";
+import { RecordedSlots } from "../input/recorded-slots.js";
 import { splitOperations } from "../input/split-operations.js";
 import { Upcoming } from "../input/upcoming.js";
-import type { ConformanceReport } from "../report/conformance-report.js";
-import { replayAging, replayTestAge } from "./replay-aging.js";
-import { replayBracket } from "./replay-bracket.js";
+import { ConformanceReport } from "../report/conformance-report.js";
+import { type Inferences, inferencesOf } from "../report/inferences.js";
 import { ReplayContext } from "./replay-context.js";
-import { replayFault } from "./replay-fault.js";
-import { replayNote } from "./replay-notes.js";
-import { replayUnmap } from "./replay-unmap.js";
-import { replayUnprompted } from "./replay-unprompted.js";
+import { TraceReplay } from "./trace-replay.js";
 
-/** Replays the inputs of a trace on the packages, and compares the outputs. */
-export function replayTrace(records: readonly TraceRecord[]): ConformanceReport {
-  const identity = identifyTrace(records);
+/** A replay that has begun. */
+export interface StartedReplay {
+  readonly identity: TraceIdentity;
+  readonly operations: readonly Operation[];
+  /** To be iterated once: each step replays one operation. */
+  readonly steps: Iterable<void>;
+  /** What the steps so far found. */
+  readonly report: ConformanceReport;
+  /** What the steps so far took for granted. */
+  readonly inferences: () => Inferences;
+}
+
+/**
+ * Replays the inputs of a trace on the packages, and compares the outputs.
+ *
+ * @param overrides what the caller knows better of the kernel than the trace tells
+ */
+export function replayTrace(
+  records: readonly TraceRecord[],
+  overrides: TraceIdentityOverrides = {},
+): ConformanceReport {
+  const { steps, report } = startReplay(records, overrides);
+  for (const _ of steps);
+  return report;
+}
+
+/** A replay as `replayTrace` does it, one operation at a time. */
+export function startReplay(
+  records: readonly TraceRecord[],
+  overrides: TraceIdentityOverrides = {},
+): StartedReplay {
+  const identity = identifyTrace(records, overrides);
+  const replayed = records.filter(isReplayed);
+  const report = new ConformanceReport();
+  const upcoming = new Upcoming(replayed);
+  const starts = findVmStarts(replayed);
+  const vms = starts.map((start, index) => {
+    const end = starts[index + 1] ?? Number.POSITIVE_INFINITY;
+    const own = replayed.filter(({ line }) => line >= start && line < end);
+    return { start, context: createContext(identity, own, upcoming, report) };
+  });
+  const operations = splitOperations(replayed);
+  const steps = replaySteps(new TraceReplay(vms), operations);
+  return { identity, operations, steps, report, inferences: () => inferencesOf(vms, operations) };
+}
+
+function* replaySteps(replay: TraceReplay, operations: readonly Operation[]): Generator<void> {
+  for (const operation of operations) {
+    replay.replay(operation);
+    yield;
+  }
+}
+
+/** @param records of the time in which the VM was the newest */
+function createContext(
+  identity: TraceIdentity,
+  records: readonly TraceRecord[],
+  upcoming: Upcoming,
+  report: ConformanceReport,
+): ReplayContext {
+  const { format, tdpMmu, kernel } = identity;
   const start = findAgevmStart(records);
-  const guestRoot = findGuestRoot(records);
-  const context = new ReplayContext(
-    identity,
-    {
-      format: identity.format,
-      tdpMmu: identity.tdpMmu,
-      proveMmu: true,
-      policy: identity.kernel === "linux-6.12" ? "locked" : "lockless",
-      paging: { registers: { ...LONG_MODE, cr3: guestRoot } },
-    },
-    start,
-    new Upcoming(records),
-    guestRoot,
-  );
-  if (start !== null) {
-    context.slots.add({ slot: 0, gfn: 0, hva: 0x100000000000, pages: 512 });
-    context.slots.add({ slot: 1, gfn: start.gfnBase, hva: start.hva, pages: start.pages });
-    for (const [gpa, value] of agevmGuestTables(start))
-      context.vm.host.learnWord(0x100000000000 + gpa, value);
-  } else for (const slot of inferSlots(records)) context.slots.add(slot);
-  for (const slot of context.slots.all()) context.vm.setSlot(slot);
+  const slots = new RecordedSlots(start === null ? inferSlots(records) : agevmSlots(start));
+  const config = {
+    format,
+    tdpMmu,
+    policy: kernel === "linux-6.12" ? "locked" : "lockless",
+    proveMmu: wasBuiltToProveMmu(records, format.frozenSpte),
+    paging: { ...LONG_MODE, cr3: findGuestRoot(identity, records) },
+  } as const;
+  const context = new ReplayContext(identity, config, start, slots, upcoming, report);
+  if (start !== null) learnAgevmTables(context, start);
   context.takeOutputs();
-  for (const operation of splitOperations(records)) {
-    context.line = operation.line;
-    replayOperation(context, operation);
-    context.vm.cpu.rcuBarrier();
-  }
-  return context.report;
+  return context;
 }
 
-/** The root of the guest's page tables, from the first page that shadows it; 0 if none does. */
-function findGuestRoot(records: readonly TraceRecord[]): number {
-  for (const record of records) {
-    if (record.kind !== "kvm" || record.name !== "kvm_mmu_get_page") continue;
-    if (record.fields.level === 4 && !record.fields.direct) return record.fields.gfn * 4096;
-  }
-  return 0;
-}
-
-function replayOperation(context: ReplayContext, operation: Operation): void {
-  switch (operation.kind) {
-    case "note":
-      if (operation.note !== null) replayNote(context, operation.pid, operation.note, operation.line);
-      break;
-    case "bracket":
-      replayBracket(context, operation);
-      break;
-    case "fault":
-      replayFault(context, operation);
-      break;
-    case "age":
-      replayAging(context, operation);
-      break;
-    case "test-age":
-      replayTestAge(context, operation);
-      break;
-    case "unmap":
-      replayUnmap(context, operation);
-      break;
-    case "unprompted":
-      replayUnprompted(context, operation.pid, eventsOf(operation));
-      break;
-  }
+function learnAgevmTables(context: ReplayContext, start: AgevmStart): void {
+  for (const [gpa, value] of agevmGuestTables(start)) context.vm.host.learnWord(AGEVM_CODE_HVA + gpa, value);
 }

@@ -1,13 +1,13 @@
 import type { Hva } from "@kvm-age/memslot";
+import type { KvmEvent } from "@kvm-age/trace";
 import { eventsOf, type Operation } from "../input/operation.js";
 import { compareHandlerCalls } from "./replay-aging.js";
 import type { ReplayContext } from "./replay-context.js";
-import { replayUnprompted } from "./replay-unprompted.js";
 
 /** An invalidation: the model zaps what the kernel zapped. Its end has no event; it is taken to be over before the next operation. */
-export function replayUnmap(context: ReplayContext, operation: Operation): void {
+export function replayUnmap(context: ReplayContext, operation: Operation): readonly KvmEvent[] {
   const [unmap, ...outputs] = eventsOf(operation);
-  if (unmap?.name !== "kvm_unmap_hva_range") return;
+  if (unmap?.name !== "kvm_unmap_hva_range") return [];
   const { vm } = context;
   const range = { start: unmap.fields.start as Hva, end: unmap.fields.end as Hva, blockable: true };
   context.silent.adoptFromEvents(outputs);
@@ -16,5 +16,5 @@ export function replayUnmap(context: ReplayContext, operation: Operation): void 
   const rest = context.compareOutputs(outputs, context.takeOutputs());
   vm.host.forget(range.start, range.end);
   vm.notifier.invalidateRangeEnd(vm.cpu, range);
-  if (rest.length > 0) replayUnprompted(context, operation.pid, rest);
+  return rest;
 }

@@ -1,4 +1,4 @@
-import { type Spte, spteAdEnabled } from "@kvm-age/spte";
+import { spteAdEnabled } from "@kvm-age/spte";
 import type { KvmEvent } from "@kvm-age/trace";
 import type { ReplayContext } from "./replay-context.js";
 
@@ -34,14 +34,15 @@ export class SilentAccesses {
 
   /** Sets in the leaf of `gfn` what was set in the kernel's, if only hardware can have done it. */
   adopt(gfn: number, level: number, printed: bigint): void {
-    const { tables, identity } = this.context;
-    const { shadowAccessedMask, shadowDirtyMask } = identity.format;
-    const entry = tables.find(this.context.root(), gfn, level);
-    if (entry === null || !entry.last || !spteAdEnabled(identity.format, entry.spte as Spte)) return;
-    const missing = printed & ~entry.spte;
-    if (missing === 0n || (missing & ~(shadowAccessedMask | shadowDirtyMask)) !== 0n) return;
-    if ((entry.spte & ~printed) !== 0n) return;
-    this.set(entry.address, missing);
+    const { format } = this.context.identity;
+    const byHardware = format.shadowAccessedMask | format.shadowDirtyMask;
+    for (const { address, last, spte } of this.context.entries(gfn, level)) {
+      const missing = printed & ~spte;
+      const differsElsewhere = (spte & ~printed) !== 0n || (missing & ~byHardware) !== 0n;
+      if (!last || missing === 0n || differsElsewhere || !spteAdEnabled(format, spte)) continue;
+      this.set(address, missing);
+      return;
+    }
   }
 
   private set(address: Parameters<ReplayContext["vm"]["cpu"]["fetchOr"]>[0], bits: bigint): void {

@@ -1,14 +1,22 @@
 import type { TraceEvent } from "@kvm-age/machine";
-import type { KvmEvent, TraceRecord } from "@kvm-age/trace";
+import type { KvmEvent } from "@kvm-age/trace";
 
 /** What is compared, as the columns of the table of results. */
-export type ComparedKind = "event" | "answer" | "entry" | "bitmap" | "idle";
+export const COMPARED_KINDS = ["event", "answer", "entry", "bitmap", "idle"] as const;
+
+/**
+ * - `event`: an event of the MMU, field by field;
+ * - `answer`: what a probe says that a function was called for, or returned; the root that a vCPU loads;
+ * - `entry`: an entry of a walk of the live page tables;
+ * - `bitmap`: a word of a dirty bitmap, or how many pages are dirty;
+ * - `idle`: whether the host says that a page is idle.
+ */
+export type ComparedKind = (typeof COMPARED_KINDS)[number];
 
 /** Counts of one kind. */
 export interface ComparedCounts {
   compared: number;
   matched: number;
-  excepted: number;
 }
 
 /** One difference between the kernel and the model. */
@@ -17,6 +25,7 @@ export interface Mismatch {
   /** Line of the trace. */
   readonly line: number;
   readonly what: string;
+  /** What the kernel and the model say: an event as `describeEvent` writes it, or a value. */
   readonly kernel: string;
   readonly model: string;
   /** Fields that differ, for events. */
@@ -33,18 +42,10 @@ export class ConformanceReport {
     idle: emptyCounts(),
   };
   readonly mismatches: Mismatch[] = [];
-  /** How often each exception was used, by its name. */
-  readonly exceptions = new Map<string, number>();
 
   match(kind: ComparedKind): void {
     this.counts[kind].compared++;
     this.counts[kind].matched++;
-  }
-
-  except(kind: ComparedKind, name: string): void {
-    this.counts[kind].compared++;
-    this.counts[kind].excepted++;
-    this.exceptions.set(name, (this.exceptions.get(name) ?? 0) + 1);
   }
 
   mismatch(mismatch: Mismatch): void {
@@ -54,7 +55,7 @@ export class ConformanceReport {
 }
 
 function emptyCounts(): ComparedCounts {
-  return { compared: 0, matched: 0, excepted: 0 };
+  return { compared: 0, matched: 0 };
 }
 
 /** An event in one line, as `name field=value …`, numbers in hexadecimal. */
@@ -63,11 +64,12 @@ export function describeEvent(event: KvmEvent | TraceEvent): string {
   return `${event.name} ${fields.join(" ")}`;
 }
 
-function describeValue(value: unknown): string {
-  return typeof value === "number" || typeof value === "bigint" ? value.toString(16) : String(value);
+/** The fields of an event that `describeEvent` wrote, by name; empty for any other text. */
+export function describedFields(text: string): ReadonlyMap<string, string> {
+  const pairs = [...text.matchAll(/ ([a-z_]+)=(\S*)/g)];
+  return new Map(pairs.map(([, name, value]) => [name!, value!]));
 }
 
-/** The line of a record, for a mismatch. */
-export function lineOf(record: TraceRecord | undefined): number {
-  return record?.line ?? 0;
+function describeValue(value: unknown): string {
+  return typeof value === "number" || typeof value === "bigint" ? value.toString(16) : String(value);
 }

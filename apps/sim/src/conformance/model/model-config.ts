@@ -1,0 +1,23 @@
+import type { GuestPagingRegisters } from "@kvm-age/shadow-mmu";
+import type { SpteFormat } from "@kvm-age/spte";
+import type { KVM_AGING_POLICIES } from "../../aging/aging-policies.js";
+
+/** What of the recorded kernel the model must share. */
+export interface ModelConfig {
+  readonly format: SpteFormat;
+  /** Whether the TDP MMU maps guests that are not nested (`tdp_mmu`). */
+  readonly tdpMmu: boolean;
+  readonly policy: keyof typeof KVM_AGING_POLICIES;
+  /** Whether the kernel was built to prove its MMU (`CONFIG_KVM_PROVE_MMU`), which zaps roots in fewer, larger steps. */
+  readonly proveMmu: boolean;
+  /** The guest's paging registers, of all its vCPUs. */
+  readonly paging: GuestPagingRegisters;
+}
+
+/** A slot, as it is set with `KVM_SET_USER_MEMORY_REGION`. */
+export interface ModelSlot {
+  readonly slot: number;
+  readonly gfn: number;
+  readonly hva: number;
+  readonly pages: number;
+}
