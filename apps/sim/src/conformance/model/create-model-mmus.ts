@@ -12,10 +12,11 @@ export function createModelMmus(
   parts: VmMmuParts,
   config: ModelConfig,
 ): VmMmus {
-  const { format, tdpMmu, proveMmu } = config;
+  const { format, tdpMmu, tuning } = config;
+  const { proveMmu, ...common } = tuning;
   const policy = KVM_AGING_POLICIES[config.policy];
-  const tdpOptions = { ...mmuAgingOptions(policy.tdp), proveMmu };
-  const shadowOptions = mmuAgingOptions(policy.shadow);
+  const tdpOptions = { ...mmuAgingOptions(policy.tdp), ...common, proveMmu };
+  const shadowOptions = { ...mmuAgingOptions(policy.shadow), ...common };
   const shadow = createShadowMmu(
     cpu,
     machine,

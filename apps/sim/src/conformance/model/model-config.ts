@@ -1,5 +1,6 @@
 import type { GuestPagingRegisters } from "@kvm-age/shadow-mmu";
 import type { SpteFormat } from "@kvm-age/spte";
+import type { KernelTuning } from "../input/infer-tuning.js";
 import type { KVM_AGING_POLICIES } from "../../aging/aging-policies.js";
 
 /** What of the recorded kernel the model must share. */
@@ -8,8 +9,7 @@ export interface ModelConfig {
   /** Whether the TDP MMU maps guests that are not nested (`tdp_mmu`). */
   readonly tdpMmu: boolean;
   readonly policy: keyof typeof KVM_AGING_POLICIES;
-  /** Whether the kernel was built to prove its MMU (`CONFIG_KVM_PROVE_MMU`), which zaps roots in fewer, larger steps. */
-  readonly proveMmu: boolean;
+  readonly tuning: KernelTuning;
   /** The guest's paging registers, of all its vCPUs. */
   readonly paging: GuestPagingRegisters;
 }

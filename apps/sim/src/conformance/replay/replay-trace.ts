@@ -13,7 +13,7 @@ import { findVmStarts } from "../input/find-vms.js";
 import { findGuestRoot } from "../input/guest-root.js";
 import { inferSlots } from "../input/infer-slots.js";
 import type { Operation } from "../input/operation.js";
-import { wasBuiltToProveMmu } from "../input/prove-mmu.js";
+import { inferTuning, type KernelTuning } from "../input/infer-tuning.js";
 import { RecordedSlots } from "../input/recorded-slots.js";
 import { splitOperations } from "../input/split-operations.js";
 import { Upcoming } from "../input/upcoming.js";
@@ -57,11 +57,12 @@ export function startReplay(
   const replayed = records.filter(isReplayed);
   const report = new ConformanceReport();
   const upcoming = new Upcoming(replayed);
+  const tuning = inferTuning(identity, replayed);
   const starts = findVmStarts(replayed);
   const vms = starts.map((start, index) => {
     const end = starts[index + 1] ?? Number.POSITIVE_INFINITY;
     const own = replayed.filter(({ line }) => line >= start && line < end);
-    return { start, context: createContext(identity, own, upcoming, report) };
+    return { start, context: createContext(identity, tuning, own, upcoming, report) };
   });
   const operations = splitOperations(replayed);
   const steps = replaySteps(new TraceReplay(vms), operations);
@@ -78,6 +79,7 @@ function* replaySteps(replay: TraceReplay, operations: readonly Operation[]): Ge
 /** @param records of the time in which the VM was the newest */
 function createContext(
   identity: TraceIdentity,
+  tuning: KernelTuning,
   records: readonly TraceRecord[],
   upcoming: Upcoming,
   report: ConformanceReport,
@@ -89,7 +91,7 @@ function createContext(
     format,
     tdpMmu,
     policy: kernel === "linux-6.12" ? "locked" : "lockless",
-    proveMmu: wasBuiltToProveMmu(records, format.frozenSpte),
+    tuning,
     paging: { ...LONG_MODE, cr3: findGuestRoot(identity, records) },
   } as const;
   const context = new ReplayContext(identity, config, start, slots, upcoming, report);
