@@ -1,6 +1,6 @@
 import type { KvmEvent, TraceRecord } from "@kvm-age/trace";
+import type { RootPageLevel } from "./root-level.js";
 
-const ROOT_LEVEL = 4;
 /** So many different ranges must be announced twice before it is believed that two VMs listen. */
 const REPEATED_RANGES = 3;
 
@@ -9,21 +9,21 @@ const REPEATED_RANGES = 3;
  * subscription to the owner's notifier, so that two VMs of one process print every invalidation twice; and a life, at whose end everything
  * is zapped without a slot being deleted.
  */
-export function findVmStarts(records: readonly TraceRecord[]): number[] {
-  const starts = [...startsAfterAnEnd(records), ...startsBesideAnother(records)];
+export function findVmStarts(records: readonly TraceRecord[], rootLevel: RootPageLevel): number[] {
+  const starts = [...startsAfterAnEnd(records, rootLevel), ...startsBesideAnother(records)];
   return [0, ...new Set(starts)].sort((one, other) => one - other);
 }
 
 /** Roots that are made after everything was zapped for good. */
-function startsAfterAnEnd(records: readonly TraceRecord[]): number[] {
+function startsAfterAnEnd(records: readonly TraceRecord[], rootLevel: RootPageLevel): number[] {
   const starts: number[] = [];
   let slotDeleted = false;
   let ended = false;
   for (const record of records) {
     if (record.kind !== "kvm") continue;
     if (record.name === "kvm_mmu_zap_all_fast") slotDeleted = true;
-    if (isLastZap(record) && !slotDeleted) ended = true;
-    if (record.name !== "kvm_mmu_get_page" || record.fields.level !== ROOT_LEVEL) continue;
+    if (isLastZap(record, rootLevel) && !slotDeleted) ended = true;
+    if (record.name !== "kvm_mmu_get_page" || record.fields.level !== rootLevel) continue;
     if (ended) starts.push(record.line);
     ended = false;
     slotDeleted = false;
@@ -32,13 +32,13 @@ function startsAfterAnEnd(records: readonly TraceRecord[]): number[] {
 }
 
 /** The top entry of a root becomes empty, or the last user of an invalid root lets it go. */
-function isLastZap(event: KvmEvent): boolean {
+function isLastZap(event: KvmEvent, rootLevel: RootPageLevel): boolean {
   if (event.name === "kvm_tdp_mmu_spte_changed") {
-    return event.fields.level === ROOT_LEVEL && event.fields.new_spte === 1n << 63n;
+    return event.fields.level === rootLevel && event.fields.new_spte === 1n << 63n;
   }
   if (event.name !== "kvm_mmu_prepare_zap_page") return false;
   const { level, invalid, root } = event.fields;
-  return level === ROOT_LEVEL && invalid && root === 0;
+  return level === rootLevel && invalid && root === 0;
 }
 
 /** The first of the ranges that are announced as often as no range before. */

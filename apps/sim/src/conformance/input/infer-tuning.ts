@@ -54,7 +54,13 @@ function lostOnly(event: KvmEvent, bits: bigint, level: number): boolean {
   if (event.name !== "kvm_tdp_mmu_spte_changed" || event.fields.level < level) return false;
   const { old_spte, new_spte } = event.fields;
   const isLeaf = event.fields.level === 1 || isLargePte(old_spte as Spte);
-  return isLeaf && isShadowPresentPte(new_spte as Spte) && bits !== 0n && (old_spte ^ new_spte) === bits && (old_spte & bits) !== 0n;
+  return (
+    isLeaf &&
+    isShadowPresentPte(new_spte as Spte) &&
+    bits !== 0n &&
+    (old_spte ^ new_spte) === bits &&
+    (old_spte & bits) !== 0n
+  );
 }
 
 /** The first slot that is deleted between notes tells. */

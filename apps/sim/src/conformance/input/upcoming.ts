@@ -4,13 +4,20 @@ import { parseAgevmNote } from "./agevm-note.js";
 /** Questions about what a task does next in the trace, for operations whose cause the trace does not name. */
 export class Upcoming {
   private readonly byTask = new Map<number, TraceRecord[]>();
+  private readonly faulting = new Set<number>();
 
   constructor(records: readonly TraceRecord[]) {
     for (const record of records) {
+      if (record.kind === "kvm" && record.name === "kvm_page_fault") this.faulting.add(record.pid);
       const task = this.byTask.get(record.pid);
       if (task === undefined) this.byTask.set(record.pid, [record]);
       else task.push(record);
     }
+  }
+
+  /** Tasks that run vCPUs, as far as they fault. */
+  get faultingTasks(): number {
+    return this.faulting.size;
   }
 
   /** The vCPU whose fault is the task's next; null if there is none. */

@@ -1,7 +1,7 @@
 import type { GuestPagingRegisters } from "@kvm-age/shadow-mmu";
 import type { SpteFormat } from "@kvm-age/spte";
-import type { KernelTuning } from "../input/infer-tuning.js";
 import type { KVM_AGING_POLICIES } from "../../aging/aging-policies.js";
+import type { KernelTuning } from "../input/infer-tuning.js";
 
 /** What of the recorded kernel the model must share. */
 export interface ModelConfig {

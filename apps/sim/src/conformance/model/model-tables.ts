@@ -10,6 +10,7 @@ import {
   spteIndex,
   spteToPfn,
 } from "@kvm-age/spte";
+import type { RootPageLevel } from "../input/root-level.js";
 
 /** A present entry of the model's tables. */
 export interface ModelEntry {
@@ -20,7 +21,7 @@ export interface ModelEntry {
   readonly last: boolean;
 }
 
-const ROOT_LEVEL = 4;
+const PDPTE_PRESENT = 1n;
 const TABLE_BYTES = 4096;
 
 /** Reads the model's tables as hardware finds them. With shadow paging a "gfn" here is a page of the guest-linear address space. */
@@ -28,13 +29,16 @@ export class ModelTables {
   constructor(
     private readonly format: SpteFormat,
     private readonly cpu: Cpu,
+    private readonly rootPageLevel: RootPageLevel,
   ) {}
 
   /** The present entries on the way from `root` to the leaf of `gfn`, from the top down. */
   path(root: Address, gfn: number): ModelEntry[] {
     const entries: ModelEntry[] = [];
     let table = root;
-    for (let level: number = ROOT_LEVEL; level > 0 && table !== NULL_ADDRESS; level--) {
+    // The top of a three-level root is no page, but an array above four pages of level 2.
+    const top = this.rootPageLevel === 2 ? 3 : 4;
+    for (let level: number = top; level > 0 && table !== NULL_ADDRESS; level--) {
       const entry = this.entry(table, gfn, level as PgLevel);
       if (entry === null) break;
       entries.push(entry);
@@ -61,8 +65,9 @@ export class ModelTables {
   private entry(table: Address, gfn: number, level: PgLevel): ModelEntry | null {
     const address = offset(table, spteIndex(gfn as Gfn, level) * 8);
     const spte = this.cpu.readOnce(address) as Spte;
-    if (!isShadowPresentPte(spte)) return null;
-    const last = isLastSpte(spte, level);
+    const isPdpte = this.rootPageLevel === 2 && level === 3;
+    if (isPdpte ? (spte & PDPTE_PRESENT) === 0n : !isShadowPresentPte(spte)) return null;
+    const last = !isPdpte && isLastSpte(spte, level);
     return { address, gfn: gfnRoundForLevel(gfn as Gfn, level), level, spte, last };
   }
 }

@@ -71,7 +71,7 @@ export class ModelVcpu implements VcpuMmu {
         ? shadowRoots
         : new NestedRoots(new TdpRoots(tdp!, this.tdp, host), shadowRoots, this.shadow);
     this.hardware = attachVcpu(machine, handle, { mmu: this });
-    if (shadow.format.mode === "shadow") this.startPaging(cpu);
+    if (shadow.format.mode === "shadow" && paging.cr0Pg) this.startPaging(cpu);
   }
 
   /** Guest-physical address of the tables that KVM walks for a fault: of the guest's own, or of those that it made for L2. */

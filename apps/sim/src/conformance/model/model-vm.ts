@@ -69,7 +69,14 @@ export class ModelVm {
     this.tdp = mmus.tdp;
     this.shadow = mmus.shadow!;
     const aging = KVM_AGING_POLICIES[config.policy];
-    this.kvm = new ObservedKvm({ ...parts, ...mmus, primary: this.host, format, slotZapAll: config.tuning.slotZapAll, aging });
+    this.kvm = new ObservedKvm({
+      ...parts,
+      ...mmus,
+      primary: this.host,
+      format,
+      slotZapAll: config.tuning.slotZapAll,
+      aging,
+    });
     this.notifier = new KvmMmuNotifier(this.memslots, this.kvm, aging.notifier);
   }
 

@@ -18,6 +18,19 @@ interface HostPage {
 export class RecordedHost implements ShadowMmuHost {
   private readonly pages = new Map<number, HostPage>();
   private readonly words = new Map<number, bigint>();
+  private lookupsFail = false;
+  private prefetchable: ReadonlySet<number> | null = null;
+
+  /**
+   * Prepares the answers for one fault.
+   *
+   * @param finds whether the kernel found a page; if not, no lookup finds one
+   * @param prefetchable pages, by hva, that a lookup without waiting may find; null: those that are known to be mapped
+   */
+  expectFault(finds: boolean, prefetchable: ReadonlySet<number> | null): void {
+    this.lookupsFail = !finds;
+    this.prefetchable = prefetchable;
+  }
 
   /** The owner maps the page at `hva`, a multiple of 4096; at a huge level all pages of its frame. */
   learnPage(hva: number, pfn: number, level: PgLevel, writable: boolean): void {
@@ -35,12 +48,10 @@ export class RecordedHost implements ShadowMmuHost {
 
   /** The owner's mapping of [start, end) changes: nothing is known of it until the trace shows more. */
   forget(start: number, end: number): void {
-    for (const [hva, { level }] of this.pages) {
-      if (hva < start || hva >= end) continue;
-      this.pages.delete(hva);
-      // What is left of a huge page after a hole was made in it is mapped by small ones.
-      if (level > PG_LEVEL_4K) this.splitAround(hva, level);
-    }
+    const first = start - (start % PAGE_SIZE);
+    const pages = Math.ceil((end - first) / PAGE_SIZE);
+    const known = pages < this.pages.size ? hvasFrom(first, pages) : [...this.pages.keys()];
+    for (const hva of known) if (hva >= first && hva < end) this.forgetPage(hva);
   }
 
   /** The word of guest memory at `hva`, null if unknown. */
@@ -54,7 +65,7 @@ export class RecordedHost implements ShadowMmuHost {
   }
 
   hvaToPfn(_cpu: Cpu, hva: Hva, request: HvaToPfnRequest): HvaToPfnResult {
-    const page = this.page(hva);
+    const page = this.lookupsFail ? null : this.page(hva);
     if (page === null || (request.write && !page.writable)) return { error: "sigpending" };
     return { error: null, pfn: page.pfn as Pfn, mapWritable: page.writable };
   }
@@ -67,7 +78,8 @@ export class RecordedHost implements ShadowMmuHost {
 
   getUserPageFastOnly(_cpu: Cpu, hva: Hva): Pfn | null {
     const page = this.page(hva);
-    return page?.writable === true ? (page.pfn as Pfn) : null;
+    const found = this.prefetchable === null || this.prefetchable.has(hva);
+    return found && page?.writable === true ? (page.pfn as Pfn) : null;
   }
 
   loadUser(_cpu: Cpu, hva: Hva): bigint | null {
@@ -85,6 +97,14 @@ export class RecordedHost implements ShadowMmuHost {
     return "done";
   }
 
+  private forgetPage(hva: number): void {
+    const page = this.pages.get(hva);
+    if (page === undefined) return;
+    this.pages.delete(hva);
+    // What is left of a huge page after a hole was made in it is mapped by small ones.
+    if (page.level > PG_LEVEL_4K) this.splitAround(hva, page.level);
+  }
+
   private splitAround(hva: number, level: PgLevel): void {
     const bytes = kvmPagesPerHpage(level) * PAGE_SIZE;
     const first = hva - (hva % bytes);
@@ -93,4 +113,8 @@ export class RecordedHost implements ShadowMmuHost {
       if (page !== undefined) this.pages.set(at, { ...page, level: PG_LEVEL_4K });
     }
   }
+}
+
+function hvasFrom(first: number, pages: number): number[] {
+  return Array.from({ length: pages }, (_, index) => first + index * PAGE_SIZE);
 }

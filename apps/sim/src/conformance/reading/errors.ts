@@ -27,7 +27,7 @@ export class NothingToReplayError extends UsageError {
 export class IncompleteTraceError extends UsageError {
   override readonly name = "IncompleteTraceError";
   constructor(path: string, reasons: readonly string[]) {
-    super(`the conformance of an incomplete trace cannot be judged: in ${path} ${reasons.join("; ")}`);
+    super(`trace ${path} is incomplete, so that its conformance cannot be judged: ${reasons.join("; ")}`);
   }
 }
 

@@ -20,7 +20,8 @@ function readingReasons({ damaged, lost, header }: TraceReadReport): string[] {
   const reasons: string[] = [];
   const [first] = damaged.first;
   if (first !== undefined) {
-    reasons.push(`${damaged.count} lines cannot be read (the first is line ${first.line}: ${first.reason})`);
+    const more = damaged.count === 1 ? "" : `, nor can ${damaged.count - 1} more`;
+    reasons.push(`line ${first.line} cannot be read (${first.reason})${more}`);
   }
   if (lost.events > 0) reasons.push(`${lost.events} events were lost, as it says itself`);
   if (lost.unknown > 0) reasons.push(`events were lost in ${lost.unknown} places, as it says itself`);

@@ -12,12 +12,15 @@ export function replayBracket(context: ReplayContext, operation: Operation): rea
   switch (operation.note!.what) {
     case "log 1 begin":
       vm.setSlot(slot, true);
+      context.dirtyLog.switched(true);
       break;
     case "log 0 begin":
       vm.setSlot(slot, false);
+      context.dirtyLog.switched(false);
       break;
     case "slot_delete begin":
       vm.setSlot({ ...slot, pages: 0 });
+      context.dirtyLog.switched(false);
       break;
     case "slot_add begin":
       vm.setSlot(slot);

@@ -4,6 +4,7 @@ import { COMPARED_EVENTS, EventComparison } from "../compare/compare-event.js";
 import { TablePages } from "../compare/table-pages.js";
 import type { AgevmStart } from "../input/agevm-start.js";
 import type { RecordedSlots } from "../input/recorded-slots.js";
+import type { RootPageLevel } from "../input/root-level.js";
 import type { Upcoming } from "../input/upcoming.js";
 import type { ModelConfig } from "../model/model-config.js";
 import { type ModelEntry, ModelTables } from "../model/model-tables.js";
@@ -38,6 +39,7 @@ export class ReplayContext {
   constructor(
     readonly identity: TraceIdentity,
     config: ModelConfig,
+    readonly rootPageLevel: RootPageLevel,
     /** The recorded VMM's own words, null if it left none. */
     readonly start: AgevmStart | null,
     readonly slots: RecordedSlots,
@@ -46,7 +48,7 @@ export class ReplayContext {
   ) {
     this.vm = new ModelVm(config);
     for (const slot of slots.all()) this.vm.setSlot(slot);
-    this.tables = new ModelTables(config.format, this.vm.cpu);
+    this.tables = new ModelTables(config.format, this.vm.cpu, rootPageLevel);
     this.comparison = new EventComparison(config.format, this.tablePages);
     this.vm.frameFreed = (address): void => {
       this.roots.delete(address);
@@ -116,6 +118,11 @@ export class ReplayContext {
   /** Whether nobody wrote down when the guest uses a page. */
   accessesUnknown(gfn: number): boolean {
     return this.racing || this.start === null || gfn < this.start.gfnBase || this.sinceRace.has(gfn);
+  }
+
+  /** Whether other tasks work on the same VM while a fault is handled. */
+  isConcurrent(): boolean {
+    return this.racing || (this.start === null && this.upcoming.faultingTasks > 1);
   }
 
   /** Several vCPUs run while the VMM does something else: what they do to the test memory is not written down. */

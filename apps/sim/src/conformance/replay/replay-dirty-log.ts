@@ -5,7 +5,7 @@ import type { ReplayContext } from "./replay-context.js";
 /** `KVM_GET_DIRTY_LOG`: the VMM's notes come after the call, whose only own events are those of entries that it write-protects. */
 export class DirtyLogReplay {
   private log: BigUint64Array | null = null;
-  /** Slots that are being logged without a note that says so. */
+  /** Slots that are being logged. */
   private readonly logged = new Set<number>();
 
   constructor(private readonly context: ReplayContext) {}
@@ -13,6 +13,12 @@ export class DirtyLogReplay {
   /** The call. */
   read(): void {
     this.log = this.context.vm.getDirtyLog(AGEVM_TEST_SLOT);
+  }
+
+  /** The VMM says whether the test slot is logged. */
+  switched(on: boolean): void {
+    if (on) this.logged.add(AGEVM_TEST_SLOT);
+    else this.logged.delete(AGEVM_TEST_SLOT);
   }
 
   /** Without notes: the log of a page's slot is switched on at the first sign of it, and read at every further one. */

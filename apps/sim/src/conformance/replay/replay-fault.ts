@@ -20,8 +20,13 @@ export function replayFault(context: ReplayContext, operation: Operation): reado
   const vcpu = context.vm.vcpu(fault.fields.vcpu);
   learnGuestTables(context, vcpu.walkedRoot, null, outputs);
   context.enter(vcpu);
+  context.vm.host.expectFault(
+    findsPage(outputs),
+    context.isConcurrent() ? mappedHvas(context, outputs) : null,
+  );
   const errorCode = pferrOf(context.identity, fault.fields.error_code);
-  if (context.start === null) inferWriteProtection(context, vcpu, address, errorCode, outputs);
+  if (context.start === null || context.isConcurrent())
+    inferWriteProtection(context, vcpu, address, errorCode, outputs);
   vcpu.fault(context.vm.cpu, address, errorCode);
   return context.compareOutputs(outputs, context.takeOutputs());
 }
@@ -44,6 +49,20 @@ function inferWriteProtection(
   if (leaf === undefined || !leaf.last || !isWritablePte(leaf.spte)) return;
   const requested = outputs.find(({ name }) => name === "kvm_mmu_spte_requested");
   context.dirtyLog.armedFor(requested === undefined ? page : (requested.fields as { gfn: number }).gfn);
+}
+
+/** A fault that found no page ends before a mapping is asked for: the owner's mapping was about to change. */
+function findsPage(outputs: readonly KvmEvent[]): boolean {
+  return outputs.some(({ name }) => name === "kvm_mmu_spte_requested");
+}
+
+/** While others change the owner's mappings, only what the kernel mapped along with the fault's page is known to have been there. */
+function mappedHvas(context: ReplayContext, outputs: readonly KvmEvent[]): ReadonlySet<number> {
+  const hvas = new Set<number>();
+  for (const event of outputs) {
+    if (event.name === "kvm_mmu_set_spte") hvas.add(context.slots.hvaOf(event.fields.gfn) ?? 0);
+  }
+  return hvas;
 }
 
 /** What the owner has mapped, from what the kernel found there: the page of the fault, and those that it mapped along with it. */

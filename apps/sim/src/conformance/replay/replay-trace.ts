@@ -1,4 +1,4 @@
-import { LONG_MODE } from "@kvm-age/shadow-mmu";
+import { type GuestPagingRegisters, LONG_MODE } from "@kvm-age/shadow-mmu";
 import {
   identifyTrace,
   type TraceIdentity,
@@ -12,15 +12,25 @@ import { type AgevmStart, findAgevmStart } from "../input/agevm-start.js";
 import { findVmStarts } from "../input/find-vms.js";
 import { findGuestRoot } from "../input/guest-root.js";
 import { inferSlots } from "../input/infer-slots.js";
-import type { Operation } from "../input/operation.js";
 import { inferTuning, type KernelTuning } from "../input/infer-tuning.js";
+import type { Operation } from "../input/operation.js";
 import { RecordedSlots } from "../input/recorded-slots.js";
+import { rootPageLevelOf } from "../input/root-level.js";
 import { splitOperations } from "../input/split-operations.js";
 import { Upcoming } from "../input/upcoming.js";
 import { ConformanceReport } from "../report/conformance-report.js";
 import { type Inferences, inferencesOf } from "../report/inferences.js";
 import { ReplayContext } from "./replay-context.js";
 import { TraceReplay } from "./trace-replay.js";
+
+/** A 32-bit guest that never turned paging on. */
+const NO_PAGING: GuestPagingRegisters = {
+  ...LONG_MODE,
+  cr0Pg: false,
+  cr4Pae: false,
+  eferLma: false,
+  eferNx: false,
+};
 
 /** A replay that has begun. */
 export interface StartedReplay {
@@ -58,7 +68,7 @@ export function startReplay(
   const report = new ConformanceReport();
   const upcoming = new Upcoming(replayed);
   const tuning = inferTuning(identity, replayed);
-  const starts = findVmStarts(replayed);
+  const starts = findVmStarts(replayed, rootPageLevelOf(identity, replayed));
   const vms = starts.map((start, index) => {
     const end = starts[index + 1] ?? Number.POSITIVE_INFINITY;
     const own = replayed.filter(({ line }) => line >= start && line < end);
@@ -92,9 +102,17 @@ function createContext(
     tdpMmu,
     policy: kernel === "linux-6.12" ? "locked" : "lockless",
     tuning,
-    paging: { ...LONG_MODE, cr3: findGuestRoot(identity, records) },
+    paging: start?.nonpaging === true ? NO_PAGING : { ...LONG_MODE, cr3: findGuestRoot(identity, records) },
   } as const;
-  const context = new ReplayContext(identity, config, start, slots, upcoming, report);
+  const context = new ReplayContext(
+    identity,
+    config,
+    rootPageLevelOf(identity, records),
+    start,
+    slots,
+    upcoming,
+    report,
+  );
   if (start !== null) learnAgevmTables(context, start);
   context.takeOutputs();
   return context;

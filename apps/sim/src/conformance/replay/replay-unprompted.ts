@@ -2,7 +2,6 @@ import { isShadowPresentPte, type Spte } from "@kvm-age/spte";
 import type { KvmEvent } from "@kvm-age/trace";
 import type { ReplayContext } from "./replay-context.js";
 
-const ROOT_LEVEL = 4;
 const WRITABLE = 2n;
 
 /** Does to the model what must have been done to the kernel for it to print these events, whose input is not in the trace. */
@@ -11,8 +10,8 @@ export function actOut(context: ReplayContext, pid: number, outputs: readonly Kv
   const first = outputs[0]!;
   if (first.name === "kvm_mmu_zap_all_fast") vm.zapAllFast();
   else if (first.name === "kvm_mmu_pagetable_walk") context.translate(pid, outputs);
-  else if (rootOfEntry(outputs) !== null) enterGuest(context, pid, rootOfEntry(outputs)!);
-  else if (isInvalidRootFreed(first)) vm.unloadVcpus();
+  else if (rootOfEntry(context, outputs) !== null) enterGuest(context, pid, rootOfEntry(context, outputs)!);
+  else if (isInvalidRootFreed(context, first)) vm.unloadVcpus();
   else if (context.dirtyLogComing(pid, outputs.at(-1)!.line)) context.dirtyLog.read();
   else if (armsDirtyLog(context, outputs)) context.dirtyLog.armedFor(gfnOf(outputs)!);
   // The owner's address space goes away.
@@ -22,10 +21,10 @@ export function actOut(context: ReplayContext, pid: number, outputs: readonly Kv
 type RootEvent = KvmEvent & { name: "kvm_mmu_get_page" };
 
 /** The root that is made or found, before anything else happens that is not part of a guest entry. */
-function rootOfEntry(outputs: readonly KvmEvent[]): RootEvent | null {
+function rootOfEntry(context: ReplayContext, outputs: readonly KvmEvent[]): RootEvent | null {
   for (const event of outputs) {
     if (event.name === "kvm_mmu_zap_all_fast") return null;
-    if (event.name === "kvm_mmu_get_page" && event.fields.level === ROOT_LEVEL) return event;
+    if (event.name === "kvm_mmu_get_page" && event.fields.level === context.rootPageLevel) return event;
   }
   return null;
 }
@@ -41,9 +40,11 @@ function enterGuest(context: ReplayContext, pid: number, { fields }: RootEvent):
 }
 
 /** The last use of an invalid root is over: its vCPU goes. */
-function isInvalidRootFreed(event: KvmEvent): boolean {
+function isInvalidRootFreed(context: ReplayContext, event: KvmEvent): boolean {
   return (
-    event.name === "kvm_mmu_prepare_zap_page" && event.fields.level === ROOT_LEVEL && event.fields.invalid
+    event.name === "kvm_mmu_prepare_zap_page" &&
+    event.fields.level === context.rootPageLevel &&
+    event.fields.invalid
   );
 }
 

@@ -5,6 +5,7 @@ import { identityFigures, readFigures } from "../../trace-reports/read-figures.j
 import { isReplayedEvent } from "../compare/replayed-events.js";
 import type { StartedReplay } from "../replay/replay-trace.js";
 import { explainMismatch } from "./explain-mismatch.js";
+import { OperationsByLine } from "./operations-by-line.js";
 
 /** A replay that has ended, or was interrupted. */
 export interface EndedReplay {
@@ -20,9 +21,10 @@ export function conformFile(
   most: number,
 ): ConformFile {
   const { identity, operations, report } = replay;
+  const byLine = new OperationsByLine(operations);
   const explained = report.mismatches
     .slice(0, most)
-    .map((mismatch) => explainMismatch(identity.format, operations, mismatch));
+    .map((mismatch) => explainMismatch(identity.format, byLine, mismatch));
   return {
     identity: identityFigures(identity),
     read: readFigures(path, trace, false),
