@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { filesBelow, ROOT, workspacePackages } from "../workspace.mjs";
 
-const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/conformance.md"];
 const IDENTIFIER = /^[A-Za-z]+[a-z0-9]*[A-Z][A-Za-z0-9]*$/;
 
 const ENDINGS = [".ts", ".mts", ".mjs", ".wat", ".sh", ".json"];

@@ -150,6 +150,7 @@ describe("data commands", () => {
       "lockless",
       "ept",
       "npt",
+      "linux-6.12",
       "linux-6.15",
       "linux-7.3",
     ]) {
@@ -306,6 +307,7 @@ describe("runs", () => {
     ["NPT, the TDP MMU lockless", ["--mmu-mode", "npt", "--policy", "tdp-lockless"]],
     ["EPT without A/D bits, the shadow MMU lockless", ["--no-ad", "--policy", "shadow-lockless"]],
     ["6.15, under mmu_lock", ["--rule-set", "linux-6.15", "--policy", "locked"]],
+    ["6.12, as it was", ["--rule-set", "linux-6.12", "--policy", "locked", "--no-ad"]],
     ["every checking layer", ["--lockdep", "--sanitizer"]],
   ])("nested sees what L1 and what L2 uses: %s", async (_name, args) => {
     const size = ["-v", "2", "-b", "256K", "--rounds", "5", "--check-rounds", "1"];

@@ -105,7 +105,7 @@ describe.each(FORMATS)("a fast page fault, $name", ({ format }) => {
     const fault = rig.fault(PAGE, PRESENT | WRITE);
     expect(fastPageFault(rig, rig.tracingCpu(), VCPU, fault, walk)).toBe(RetPf.invalid);
     expect(rig.events).toMatchObject([
-      { name: "fast_page_fault", fields: { sptep: 0, old_spte: format.frozenSpte, new_spte: 0n } },
+      { name: "fast_page_fault", fields: { sptep: 0n, old_spte: format.frozenSpte, new_spte: 0n } },
     ]);
   });
 
@@ -130,9 +130,9 @@ describe.each(FORMATS)("a fast page fault, $name", ({ format }) => {
         name: "fast_page_fault",
         fields: {
           vcpu: VCPU,
-          gva: rig.fault(PAGE, 0).addr,
-          error_code: PRESENT | WRITE,
-          sptep: rig.sptep,
+          gva: BigInt(rig.fault(PAGE, 0).addr),
+          error_code: BigInt(PRESENT | WRITE),
+          sptep: BigInt(rig.sptep),
           old_spte: armed,
           new_spte: armed | W,
           spurious: false,

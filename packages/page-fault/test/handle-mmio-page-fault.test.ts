@@ -1,5 +1,5 @@
 import { KVM_MEM_LOG_DIRTY_PAGES } from "@kvm-age/memslot";
-import type { Gfn } from "@kvm-age/spte";
+import { type Gfn, KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS } from "@kvm-age/spte";
 import { describe, expect, it } from "vitest";
 import { handleMmioPageFault, makeNoSlotSpte, PFERR_RSVD_MASK, RetPf } from "../src/index.js";
 import { FORMATS } from "./kit/formats.js";
@@ -13,9 +13,9 @@ function rigWithCachedMmio(init: ConstructorParameters<typeof Rig>[0]): Rig {
   return rig;
 }
 
-function handle(rig: Rig, asId = 0): RetPf {
+function handle(rig: Rig, asId = 0, direct = true): RetPf {
   const fault = rig.faultAt(GFN, PFERR_RSVD_MASK);
-  return handleMmioPageFault(rig, rig.tracingCpu(), fault, rig.walk, asId);
+  return handleMmioPageFault(rig, rig.tracingCpu(), fault, rig.walk, asId, direct);
 }
 
 describe.each(FORMATS)("a reserved-bit fault, $name", ({ format }) => {
@@ -23,14 +23,29 @@ describe.each(FORMATS)("a reserved-bit fault, $name", ({ format }) => {
     const rig = rigWithCachedMmio({ format });
     expect(handle(rig)).toBe(RetPf.emulate);
     expect(rig.walk.log).toEqual(["begin", "look", "end"]);
-    expect(rig.events).toMatchObject([
-      { name: "handle_mmio_page_fault", fields: { addr: GFN * 4096, gfn: GFN } },
+    const access = Number(rig.spte & format.shadowMmioAccessMask);
+    expect(rig.events).toEqual([
+      { name: "check_mmio_spte", fields: { spte: rig.spte, kvm_gen: 2, spte_gen: 2, valid: true } },
+      { name: "handle_mmio_page_fault", fields: { addr: 0n, gfn: GFN, access } },
     ]);
+  });
+
+  it("shows its address where the guest has tables of its own", () => {
+    const rig = rigWithCachedMmio({ format });
+    handle(rig, 0, false);
+    expect(rig.events.at(-1)).toMatchObject({ fields: { addr: BigInt(GFN) * 4096n } });
   });
 
   it("takes the ordinary path once slots have changed", () => {
     const rig = rigWithCachedMmio({ format });
     rig.setSlot(KVM_MEM_LOG_DIRTY_PAGES);
+    expect(handle(rig)).toBe(RetPf.invalid);
+    expect(rig.events).toMatchObject([{ fields: { kvm_gen: 4, spte_gen: 2, valid: false } }]);
+  });
+
+  it("compares no generations while slots change", () => {
+    const rig = rigWithCachedMmio({ format });
+    rig.memslots.generation = () => 2n | KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS;
     expect(handle(rig)).toBe(RetPf.invalid);
     expect(rig.events).toEqual([]);
   });

@@ -75,6 +75,7 @@ export {
 } from "./permission/update-permission-bitmask.js";
 export { isAccessTrackSpte } from "./predicate/is-access-track-spte.js";
 export { isAccessedSpte } from "./predicate/is-accessed-spte.js";
+export { isDirtySpte } from "./predicate/is-dirty-spte.js";
 export { isEptVePossible } from "./predicate/is-ept-ve-possible.js";
 export { isExecutablePte, isUserPte } from "./predicate/is-executable-pte.js";
 export { isFrozenSpte } from "./predicate/is-frozen-spte.js";
@@ -103,11 +104,13 @@ export { type ResetRsvdsBitsMaskEptInput, resetRsvdsBitsMaskEpt } from "./rsvd/r
 export { resetShadowZeroBitsMask } from "./rsvd/reset-shadow-zero-bits-mask.js";
 export type { RsvdBits } from "./rsvd/rsvd-bits.js";
 export { defaultRuleSet } from "./rules/default-rule-set.js";
+export { linux612 } from "./rules/linux-6.12.js";
 export { linux615 } from "./rules/linux-6.15.js";
 export { linux73 } from "./rules/linux-7.3.js";
 export type { MmioGenerationLayout, RoleLayout, RuleSet } from "./rules/rule-set.js";
 export { kvmTdpMmuSpteNeedAtomicUpdate } from "./update/kvm-tdp-mmu-spte-need-atomic-update.js";
 export { leafSpteChangeNeedsTlbFlush } from "./update/leaf-spte-change-needs-tlb-flush.js";
+export { mmuSpteUpdateNeedsTlbFlush } from "./update/mmu-spte-update-needs-tlb-flush.js";
 export { spteNeedsAtomicUpdate, spteNeedsAtomicUpdateUnder } from "./update/spte-needs-atomic-update.js";
 export {
   baseVolatileRule,

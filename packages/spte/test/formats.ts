@@ -1,4 +1,4 @@
-import { createSpteFormat, linux73, linux615, type SpteFormat } from "../src/index.js";
+import { createSpteFormat, linux73, linux612, linux615, type SpteFormat } from "../src/index.js";
 
 /** The three columns of the reference tables, under one rule set. */
 interface TableFormats {
@@ -22,7 +22,7 @@ export const v73: TableFormats = {
 };
 
 /** Every format the property tests draw from. */
-export const allFormats: readonly SpteFormat[] = [linux615, linux73].flatMap((ruleSet) => [
+export const allFormats: readonly SpteFormat[] = [linux612, linux615, linux73].flatMap((ruleSet) => [
   createSpteFormat({ mode: "ept", ruleSet }),
   createSpteFormat({ mode: "ept", ruleSet, execOnly: true }),
   createSpteFormat({ mode: "ept", adBits: false, ruleSet }),

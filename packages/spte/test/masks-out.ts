@@ -4,7 +4,7 @@ import { type Fields, hex } from "./vector-file.js";
 /** The masks of a format under the names and in the form of the vector files. */
 export function masksOut(format: SpteFormat): Fields {
   const executeMasks: Fields =
-    format.rules.name === "linux-6.15"
+    format.rules.eptXuMask === 0n
       ? { shadow_x_mask: hex(format.shadowXsMask), shadow_memtype_mask: hex(format.shadowMemtypeMask) }
       : { shadow_xs_mask: hex(format.shadowXsMask), shadow_xu_mask: hex(format.shadowXuMask) };
   return {

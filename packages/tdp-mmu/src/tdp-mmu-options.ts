@@ -29,6 +29,11 @@ export interface TdpMmuOptions {
   readonly cpuDirtyLog: boolean;
   /** `kvm->arch.vm_type` allows it and the quirk is on: slot deletion zaps everything fast. */
   readonly slotZapAll: boolean;
+  /**
+   * `CONFIG_KVM_PROVE_MMU`: roots are zapped from 1 GiB entries on, populated tables and all, so that every zap tries what else only a
+   * huge page over a table does.
+   */
+  readonly proveMmu: boolean;
 }
 
 /** What 6.15 and 7.3 do on a host without the NX mitigation. */
@@ -41,4 +46,5 @@ export const defaultTdpMmuOptions: TdpMmuOptions = Object.freeze({
   eagerPageSplit: true,
   cpuDirtyLog: false,
   slotZapAll: true,
+  proveMmu: false,
 });

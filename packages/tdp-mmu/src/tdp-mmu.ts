@@ -61,7 +61,8 @@ const PAGES = 4;
 const PAGES_LOCK = 8;
 const POSSIBLE_NX_HUGE_PAGES = PAGES_LOCK + SPINLOCK_BYTES;
 const POSSIBLE_NX_COUNT = POSSIBLE_NX_HUGE_PAGES + 4;
-const STATISTICS = POSSIBLE_NX_COUNT + 4;
+const MMU_VALID_GEN = POSSIBLE_NX_COUNT + 4;
+const STATISTICS = MMU_VALID_GEN + 4;
 const TDP_MMU_BYTES = STATISTICS + MMU_STATISTICS_BYTES;
 
 /**
@@ -140,6 +141,14 @@ export class TdpMmu implements FaultingMmu {
   /** u32: length of `possible_nx_huge_pages`. Under `pagesLock`. */
   get possibleNxCountWord(): Address {
     return offset(this.address, POSSIBLE_NX_COUNT);
+  }
+
+  /**
+   * u32 `mmu_valid_gen`: 0 or 1, of a VM without a shadow MMU. Only the event of a fast zap shows it: roots of the TDP MMU are obsolete
+   * when they are invalid. Written under `slots_lock` and `mmu_lock` held for write.
+   */
+  get mmuValidGenWord(): Address {
+    return offset(this.address, MMU_VALID_GEN);
   }
 }
 

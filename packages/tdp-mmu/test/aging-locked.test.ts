@@ -5,13 +5,13 @@ import { describe, expect, it } from "vitest";
 import { kvmTdpMmuAgeGfnRange, kvmTdpMmuTestAgeGfn } from "../src/index.js";
 import { Guest } from "./kit/guest.js";
 import { age, spteChanges, sptepAt, testAge } from "./kit/operations.js";
-import { FORMATS, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
 
 function make(reference: ReferenceFormat, volatileRule: VolatileRule = baseVolatileRule): Guest {
   return new Guest({ ...reference.init, options: { aging: "mmu-lock-write", volatileRule } });
 }
 
-describe.each(FORMATS)("aging under mmu_lock, $name", (reference) => {
+describe.each(EVERY_FORMAT)("aging under mmu_lock, $name", (reference) => {
   it("has the same effect and the same answers", () => {
     const guest = make(reference);
     guest.fault(3, true);
@@ -59,7 +59,7 @@ function primitive(reference: ReferenceFormat, rule: VolatileRule, value: bigint
   return used;
 }
 
-describe.each(FORMATS)("the write that ages under mmu_lock, $name", (reference) => {
+describe.each(EVERY_FORMAT)("the write that ages under mmu_lock, $name", (reference) => {
   const young = ofPage(reference.demand, 3);
 
   it("is a plain store where the rule sees nothing to lose", () => {
@@ -77,7 +77,7 @@ describe.each(FORMATS)("the write that ages under mmu_lock, $name", (reference) 
 });
 
 it("D set by hardware between look and write survives, since a clean writable entry is volatile", () => {
-  const reference = FORMATS[0]!;
+  const reference = EVERY_FORMAT[0]!;
   const guest = make(reference);
   guest.fault(3, true);
   const address = sptepAt(guest, 3, 1);

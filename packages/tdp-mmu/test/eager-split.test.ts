@@ -6,7 +6,7 @@ import { checkTdpMmuInvariants, kvmTdpMmuTrySplitHugePages } from "../src/index.
 import { rootCountWord } from "../src/page/kvm-mmu-page.js";
 import { Guest, SLOT_GFN } from "./kit/guest.js";
 import { leaves, rootOf, sptepAt, tables, underReadLock, underWriteLock } from "./kit/operations.js";
-import { FORMATS, ofPage } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage } from "./kit/reference-values.js";
 
 const ONE_GIB = 262144;
 
@@ -51,7 +51,7 @@ describe.each([
   ["shared", true],
   ["exclusive", false],
 ])("splitting a range, %s", (_name, shared) => {
-  it.each(FORMATS)("2M into 512 pages that translate the same, $name", (reference) => {
+  it.each(EVERY_FORMAT)("2M into 512 pages that translate the same, $name", (reference) => {
     const guest = huge(2, reference.init);
     split(guest, 2048, 1, shared);
     expect(leaves(guest)).toEqual([512, 0, 0]);
@@ -65,7 +65,7 @@ describe.each([
     split(guest, ONE_GIB, 2, shared);
     expect(leaves(guest)).toEqual([0, 512, 0]);
     expect(tables(guest)).toBe(2);
-    expect(guest.entry(1000)).toMatchObject({ level: 2, spte: ofPage(FORMATS[0]!.huge, 512) });
+    expect(guest.entry(1000)).toMatchObject({ level: 2, spte: ofPage(EVERY_FORMAT[0]!.huge, 512) });
   });
 
   it("1G, then the 2M parts that the range reaches, in pre-order", () => {
@@ -153,7 +153,7 @@ it("a lost exchange looks at the entry again with the same spare table, which is
 });
 
 it("an exchange lost to the aging of the huge page splits the aged page", () => {
-  const reference = FORMATS[0]!;
+  const reference = EVERY_FORMAT[0]!;
   const guest = huge(2);
   const address = sptepAt(guest, 5, 2);
   const act = (): void =>

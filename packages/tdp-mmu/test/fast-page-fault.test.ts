@@ -16,12 +16,12 @@ import {
   underReadLock,
   WRITE,
 } from "./kit/operations.js";
-import { FORMATS, ofPage } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage } from "./kit/reference-values.js";
 
 const FETCH = PFERR_FETCH_MASK;
 const NOT_PRESENT = 0x8000000000000000n;
-const WITH_AD = FORMATS.filter(({ adBits }) => adBits);
-const WITHOUT_AD = FORMATS.filter(({ adBits }) => !adBits);
+const WITH_AD = EVERY_FORMAT.filter(({ adBits }) => adBits);
+const WITHOUT_AD = EVERY_FORMAT.filter(({ adBits }) => !adBits);
 
 function fast(guest: Guest, page: number, code: number, cpu: Cpu = guest.cpu): RetPf {
   const fault = new KvmPageFault((SLOT_GFN + page) * 4096, code, false);
@@ -41,7 +41,7 @@ function loggedGuest(init: ConstructorParameters<typeof Guest>[0]): Guest {
   return guest;
 }
 
-describe.each(FORMATS)("a fast page fault, $name", (reference) => {
+describe.each(EVERY_FORMAT)("a fast page fault, $name", (reference) => {
   it("leaves a path without a leaf to the slow path", () => {
     const guest = new Guest(reference.init);
     expect(fast(guest, 3, PRESENT | WRITE)).toBe(RetPf.invalid);

@@ -21,7 +21,7 @@ import {
   underReadLock,
   WRITE,
 } from "./kit/operations.js";
-import { FORMATS, ofPage } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage } from "./kit/reference-values.js";
 
 const NOT_PRESENT = 0x8000000000000000n;
 
@@ -222,7 +222,7 @@ it("a write to a read-only slot is emulated, a read maps without Host-writable",
 });
 
 describe("a lost race while mapping", () => {
-  const reference = FORMATS[0]!;
+  const reference = EVERY_FORMAT[0]!;
 
   it("for the leaf: retry; the winner's leaf stays", () => {
     const guest = new Guest();

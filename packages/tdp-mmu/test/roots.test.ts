@@ -1,5 +1,6 @@
 import { memberRequestsWord } from "@kvm-age/machine";
 import { REQUEST_MMU_FREE_OBSOLETE_ROOTS } from "@kvm-age/page-fault";
+import { roleGuestMode } from "@kvm-age/spte";
 import { InterferingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import {
@@ -13,6 +14,7 @@ import {
   type KvmMmuPage,
   kvmMmuFreeObsoleteRoots,
   kvmMmuLoad,
+  kvmMmuSwitchGuestMode,
   kvmMmuUnload,
   kvmTdpMmuGetRoot,
   kvmTdpMmuInvalidateRoots,
@@ -309,4 +311,22 @@ it("a second valid root of one role is never made, even if two vCPUs look at onc
   expect(racing.happened).toBe(1);
   expect(rootOfVcpu(guest.mmu, guest.cpu, late)).toBe(first);
   expect(count(guest, first)).toBe(3);
+});
+
+describe("a nested guest without nested paging", () => {
+  it("has a root of its own, and the vCPU finds both again as they were", () => {
+    const guest = new Guest();
+    const vcpu = addVcpu(guest, 1);
+    const outer = rootOfVcpu(guest.mmu, guest.cpu, vcpu);
+    kvmMmuSwitchGuestMode(guest.mmu, guest.cpu, vcpu, true);
+    kvmMmuLoad(guest.mmu, guest.cpu, vcpu);
+    const inner = rootOfVcpu(guest.mmu, guest.cpu, vcpu);
+    expect(inner).not.toBe(outer);
+    expect(roleGuestMode(spRole(guest.cpu, inner))).toBe(true);
+    expect(roleGuestMode(spRole(guest.cpu, outer))).toBe(false);
+    kvmMmuSwitchGuestMode(guest.mmu, guest.cpu, vcpu, false);
+    kvmMmuLoad(guest.mmu, guest.cpu, vcpu);
+    expect(rootOfVcpu(guest.mmu, guest.cpu, vcpu)).toBe(outer);
+    expect(listed(guest)).toContain(inner);
+  });
 });

@@ -24,10 +24,10 @@ import {
   unmap,
   WRITE,
 } from "./kit/operations.js";
-import { FORMATS, ofPage, RULE_SETS } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage, RULE_SETS } from "./kit/reference-values.js";
 
 describe.each(RULE_SETS)("tearing down a dead table while others use it, %s", (_name, ruleSet) => {
-  const reference = FORMATS.find((format) => format.ruleSet === ruleSet)!;
+  const reference = EVERY_FORMAT.find((format) => format.ruleSet === ruleSet)!;
 
   it("waits for the owner of a frozen entry and then takes what that one put there", () => {
     const guest = new Guest({ ruleSet });

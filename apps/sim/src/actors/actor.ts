@@ -11,6 +11,7 @@ import {
 import { ACCESS_FAILED, type Vcpu } from "@kvm-age/vcpu";
 import { kvmLockGraph } from "../compliance/kvm-lock-order.js";
 import { withComplianceWatch } from "../compliance/watch/with-compliance-watch.js";
+import { recordingLayers, ThreadRecorder } from "../tracing/thread-recorder.js";
 import { Latencies } from "../vm/latencies.js";
 import { Vm } from "../vm/vm.js";
 import type { VmVcpu } from "../vm/vm-vcpu.js";
@@ -42,6 +43,7 @@ export class Actor {
   private readonly thread: ThreadCpu;
   private readonly latencies = new Latencies();
   private readonly recorder: StatisticsRecorder;
+  private readonly events: ThreadRecorder | null;
   private readonly pageFaults: PageFaults;
 
   constructor(readonly init: ActorInit) {
@@ -51,7 +53,10 @@ export class Actor {
     const sanitizer = init.sanitizer ? withAddressSanitizer(machine.frames) : noLayer;
     const lockdep = init.lockdep ? withLockdep(kvmLockGraph()) : noLayer;
     const watch = withComplianceWatch(machine, init.vm);
-    this.cpu = withRwlockTiming(this.recorder)(watch(lockdep(sanitizer(this.thread))));
+    this.events = init.events === null ? null : new ThreadRecorder(init.events);
+    const { innermost, outermost } = recordingLayers(this.events);
+    const checked = watch(lockdep(sanitizer(innermost(this.thread))));
+    this.cpu = outermost(withRwlockTiming(this.recorder)(checked));
     this.vm = new Vm(machine, this.cpu, init.vm, this.latencies);
     this.control = new Control(init.vm.machine.memory, init.vm.control);
     this.pageFaults = new PageFaults(this.vm);
@@ -78,6 +83,7 @@ export class Actor {
     this.vcpu?.exitGuest(this.cpu);
     const vcpu = this.vcpu?.statistics(this.cpu) ?? null;
     this.thread.detach();
+    this.events?.close();
     return {
       role: this.init.role,
       locks: this.recorder.snapshot(),

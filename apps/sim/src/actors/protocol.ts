@@ -1,5 +1,6 @@
 import type { StatisticsSnapshot } from "@kvm-age/machine";
 import type { VcpuStatistics } from "@kvm-age/vcpu";
+import type { EventStream } from "../tracing/event-stream.js";
 import type { LatencyData } from "../vm/latencies.js";
 import type { VmHandle } from "../vm/vm.js";
 import type { StressReadOnlyReport, StressWritableReport } from "./programs/mmu-stress/stress-report.js";
@@ -24,6 +25,8 @@ export interface ActorInit {
   /** Layers for checking. */
   readonly lockdep: boolean;
   readonly sanitizer: boolean;
+  /** Where its events go; null if they are not recorded. */
+  readonly events: EventStream | null;
 }
 
 /** A piece of the test memory: pages counted from its start. */

@@ -1,11 +1,13 @@
 import { benchAgingScan } from "./aging-scan.js";
 import type { BenchRow } from "./bench-row.js";
+import { benchConformance } from "./conformance.js";
 import { benchGuestAccess } from "./guest-access.js";
 import { guestFaultNs, shadowFaultNs, shadowPrefetchNs, tdpFaultNs } from "./map-faults.js";
 import { benchMemory } from "./memory.js";
 import { addRemoveRow, LONG_LIST, lockRows } from "./rmap-lists.js";
 import { benchShadowAgingLong, benchShadowAgingSingle } from "./shadow-aging.js";
 import { benchSpteRates } from "./spte-rates.js";
+import { benchTraceReading } from "./trace-reading.js";
 
 /**
  * Everything that is measured, each job with a machine of its own. V8 compiles the accesses of a thread for the first machine that the
@@ -32,6 +34,8 @@ export const BENCH_JOBS = {
   nestedPrefetch: () => shadowPrefetchNs("tdp+nested"),
   guestAccess: benchGuestAccess,
   spteRates: benchSpteRates,
+  traceReading: benchTraceReading,
+  conformance: benchConformance,
   memory: benchMemory,
 } as const satisfies Record<string, () => number | BenchRow[] | Promise<BenchRow[]>>;
 

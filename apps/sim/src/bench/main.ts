@@ -40,6 +40,8 @@ async function allRows(): Promise<BenchRow[]> {
     ...(await faultRows()),
     ...(await run("guestAccess")),
     ...(await run("spteRates")),
+    ...(await run("traceReading")),
+    ...(await run("conformance")),
     ...(await run("memory")),
   ];
 }

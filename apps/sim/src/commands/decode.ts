@@ -2,6 +2,7 @@ import {
   formatSpte,
   formatSpteExplanation,
   linux73,
+  linux612,
   linux615,
   type MmuMode,
   parseSpte,
@@ -26,7 +27,7 @@ interface DecodeFlags {
   readonly json?: boolean;
 }
 
-const RULE_SET_VALUES = { "linux-6.15": linux615, "linux-7.3": linux73 } as const;
+const RULE_SET_VALUES = { "linux-6.12": linux612, "linux-6.15": linux615, "linux-7.3": linux73 } as const;
 
 function decodeInput(flags: DecodeFlags): DecodeInput {
   return {

@@ -4,6 +4,14 @@ import {
   SpteFormatOptionRangeError,
   UnsupportedSpteFormatOptionError,
 } from "@kvm-age/spte";
+import {
+  AmbiguousPageError,
+  BinaryTraceError,
+  DamagedLineError,
+  InvalidPageNameError,
+  TruncatedTraceError,
+  UnknownPageError,
+} from "@kvm-age/trace";
 import { CommanderError } from "commander";
 import { UsageError } from "../options/errors.js";
 import { ActorFailedError } from "../running/crew.js";
@@ -14,6 +22,12 @@ const USAGE_ERRORS = [
   InvalidSpteTextError,
   SpteFormatOptionRangeError,
   UnsupportedSpteFormatOptionError,
+  AmbiguousPageError,
+  BinaryTraceError,
+  DamagedLineError,
+  InvalidPageNameError,
+  TruncatedTraceError,
+  UnknownPageError,
 ] as const;
 
 const CHECK_ERRORS = [LockdepSplatError, AddressSanitizerError, ActorFailedError] as const;

@@ -74,6 +74,11 @@ const MODE_CHOICES: readonly Choice[] = [
 
 const RULE_SET_CHOICES: readonly Choice[] = [
   {
+    name: "linux-6.12",
+    summary: "before the series; its aging is the policy locked",
+    shows: ["is_accessed_spte, is_dirty_spte, spte_has_volatile_bits, zap_collapsible_spte_range"],
+  },
+  {
     name: "linux-6.15",
     summary: "the series as merged: aging clears A with an atomic AND",
     shows: ["spte_needs_atomic_update, tdp_mmu_clear_spte_bits_atomic"],

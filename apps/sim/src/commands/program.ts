@@ -9,6 +9,7 @@ import { addListCommand } from "./list.js";
 import { addRunCommand } from "./run.js";
 import { addSchemaCommand } from "./schema.js";
 import type { Session } from "./session.js";
+import { addTraceCommand } from "./trace/trace-command.js";
 
 /** The whole command line; parsing throws instead of ending the process. */
 export function createProgram(session: Session): Command {
@@ -28,11 +29,13 @@ export function createProgram(session: Session): Command {
     ["kvm-age run nested", "what aging sees of a nested guest"],
     ["kvm-age compare replay --trace app.lackey.gz", "two policies under a recorded workload"],
     ["kvm-age decode 0x80a0000012345f77", "a page-table entry in words"],
+    ["kvm-age trace summary trace.txt.gz", "what a trace of a real kernel tells"],
   ]);
   addRunCommand(program, session);
   addCompareCommand(program, session);
   addListCommand(program, session);
   addDecodeCommand(program, session);
+  addTraceCommand(program, session);
   addSchemaCommand(program, session);
   addDemoCommand(program, session);
   return program;

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { watchInterruption } from "../terminal/interruption.js";
 import { terminalProgress } from "../terminal/progress.js";
 import type { RunContext } from "../terminal/run-context.js";
@@ -8,6 +9,8 @@ import { ExitCode } from "./exit-code.js";
 export interface Session {
   /** Data, to standard output; no newline is added. */
   readonly print: (text: string) => void;
+  /** Waits until what was printed has gone out, so that long output does not pile up in memory. */
+  readonly drained: () => Promise<void>;
   /** A line for the user, to standard error. */
   readonly say: (line: string) => void;
   /** Look of standard output. */
@@ -24,6 +27,9 @@ export function createSession(): Session {
   };
   const session: Session = {
     print: (text) => process.stdout.write(text),
+    drained: async () => {
+      if (process.stdout.writableNeedDrain) await once(process.stdout, "drain");
+    },
     say,
     style: styleFor(process.stdout, process.env),
     exitCode: ExitCode.ok,

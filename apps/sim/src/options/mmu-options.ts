@@ -9,7 +9,7 @@ export const POLICIES = ["locked", "tdp-lockless", "shadow-lockless", "lockless"
 /** Two-dimensional paging of Intel (EPT) or of AMD (NPT). */
 export const MMU_MODES = ["ept", "npt"] as const;
 /** Kernels whose rules the MMU can follow. */
-export const RULE_SETS = ["linux-6.15", "linux-7.3"] as const;
+export const RULE_SETS = ["linux-6.12", "linux-6.15", "linux-7.3"] as const;
 
 /** Seed of the selftests: the first value of glibc's unseeded generator. */
 export const DEFAULT_SEED: number = 0x6b8b4567;

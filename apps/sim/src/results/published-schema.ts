@@ -5,6 +5,11 @@ import { decodeResultSchema } from "./decode-result.js";
 import { mmuStressResultSchema } from "./mmu-stress-result.js";
 import { nestedResultSchema } from "./nested-result.js";
 import { replayResultSchema } from "./replay-result.js";
+import { traceCheckResultSchema } from "./trace-check-result.js";
+import { traceConformResultSchema } from "./trace-conform-result.js";
+import { traceHeatmapResultSchema } from "./trace-heatmap-result.js";
+import { tracePageResultSchema } from "./trace-page-result.js";
+import { traceSummaryResultSchema } from "./trace-summary-result.js";
 
 const SCHEMAS = {
   "access-tracking": accessTrackingResultSchema,
@@ -13,6 +18,11 @@ const SCHEMAS = {
   nested: nestedResultSchema,
   compare: compareResultSchema,
   decode: decodeResultSchema,
+  "trace-summary": traceSummaryResultSchema,
+  "trace-page": tracePageResultSchema,
+  "trace-heatmap": traceHeatmapResultSchema,
+  "trace-check": traceCheckResultSchema,
+  "trace-conform": traceConformResultSchema,
 } as const;
 
 /** Kinds of results that have a published schema. */

@@ -9,6 +9,7 @@ import type {
   Program,
   ProgramReport,
 } from "../actors/protocol.js";
+import type { Recording } from "../tracing/recording.js";
 import type { VmHandle } from "../vm/vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
 
@@ -119,19 +120,36 @@ export class Crew {
   private readonly members: CrewMember[];
   private step = 0;
 
-  constructor(vm: VmHandle, roles: Readonly<Partial<Record<ActorRole, number>>>) {
+  /** @param recording where the actors' events go; null if they are not recorded */
+  constructor(
+    vm: VmHandle,
+    roles: Readonly<Partial<Record<ActorRole, number>>>,
+    private readonly recording: Recording | null,
+  ) {
     const { lockdep, sanitizer }: VmConfig = vm.config;
     this.control = new Control(vm.machine.memory, vm.control);
     this.members = (Object.entries(roles) as [ActorRole, number][]).flatMap(([role, count]) =>
-      Array.from({ length: count }, (_, index) => new CrewMember({ vm, role, index, lockdep, sanitizer })),
+      Array.from({ length: count }, (_, index) => {
+        const events = recording?.openStream(role, index) ?? null;
+        return new CrewMember({ vm, role, index, lockdep, sanitizer, events });
+      }),
     );
   }
 
   /**
    * Runs one step: all assigned actors wait at a gate and start together. vCPUs and the VMM are the foreground; when the last of them is
    * done, the others are told to finish.
+   *
+   * @param name of the step, for the notes in a recording
    */
-  async run(assignments: readonly Assignment[]): Promise<StepReport[]> {
+  async run(name: string, assignments: readonly Assignment[]): Promise<StepReport[]> {
+    this.recording?.note(`${name} begin`);
+    const reports = await this.runStep(assignments);
+    this.recording?.note(`${name} end`);
+    return reports;
+  }
+
+  private async runStep(assignments: readonly Assignment[]): Promise<StepReport[]> {
     const step = ++this.step;
     const parts = assignments.map((assignment) => ({ assignment, member: this.member(assignment) }));
     const armed = parts.map(({ member }) => member.next("armed"));

@@ -9,14 +9,17 @@ import { collectProvenance } from "../results/provenance.js";
 import type { RunContext } from "../terminal/run-context.js";
 import { type CreatedVm, createVm } from "../vm/create-vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
-import { checkingWarnings } from "./checking-warnings.js";
 import type { Assignment, Crew, StepReport } from "./crew.js";
 import { machineFigures } from "./figures.js";
+import { layerWarnings } from "./layer-warnings.js";
 import { summarizePasses } from "./summarize-passes.js";
 import { withCrew } from "./with-crew.js";
 
 const PAGE_BYTES = 4096;
 const PAGES_PER_2M = 512;
+/** Phases by the selftest's names. */
+const MARKING = "Mark memory idle";
+const POPULATING_AGED = "Populating memory (async)";
 
 type Phase = AccessTrackingResult["phases"][number];
 type Aging = NonNullable<AccessTrackingResult["agingDuringFaults"]>;
@@ -76,7 +79,7 @@ async function accessPhase(
   write: boolean,
 ) {
   const programs = forVcpus(options.vcpus, (index) => ({ type: "touch", write, ...pagesOf(options, index) }));
-  course.phases.push(phaseOf(name, await crew.run(programs)));
+  course.phases.push(phaseOf(name, await crew.run(name, programs)));
 }
 
 /** One phase in which every vCPU's thread marks its memory idle; with `-o` only the first has work. */
@@ -85,12 +88,12 @@ async function markPhase(crew: Crew, options: AccessTrackingOptions, course: Cou
     type: "mark-idle",
     ...pagesOf(options, index),
   }));
-  const reports = await crew.run(programs);
+  const reports = await crew.run(MARKING, programs);
   for (const { index, report } of reports) {
     const marked = report as MarkIdleReport;
     course.idleChecks.push({ phaseIndex: course.phases.length, vcpu: index, ...marked });
   }
-  course.phases.push(phaseOf("Mark memory idle", reports));
+  course.phases.push(phaseOf(MARKING, reports));
 }
 
 /** The phases of access_tracking_perf_test, version A, in order. */
@@ -126,8 +129,8 @@ async function runAgingDuringFaults(
     write: true,
     ...pagesOf(options, index),
   }));
-  const reports = await crew.run([...populate, ...agers]);
-  course.phases.push(phaseOf("Populating memory (async)", reports));
+  const reports = await crew.run(POPULATING_AGED, [...populate, ...agers]);
+  course.phases.push(phaseOf(POPULATING_AGED, reports));
   course.aging = agingOf(reports);
 }
 
@@ -151,9 +154,9 @@ function tlbWarning(options: AccessTrackingOptions): string | null {
   return `a vCPU's ${pages} pages fit into its TLB (reach ${reach} pages): accesses that hit it set no Accessed bit, so pages in use stay idle`;
 }
 
-function warningsOf(options: AccessTrackingOptions): string[] {
+function warningsOf(options: AccessTrackingOptions, context: RunContext): string[] {
   const tlb = tlbWarning(options);
-  return [...checkingWarnings(options), ...(tlb === null ? [] : [tlb])];
+  return [...layerWarnings(options, context), ...(tlb === null ? [] : [tlb])];
 }
 
 /**
@@ -166,7 +169,7 @@ export async function runAccessTracking(
   context: RunContext,
 ): Promise<AccessTrackingResult> {
   const provenance = collectProvenance();
-  const created = createVm(configOf(options));
+  const created = createVm(configOf(options), context.recording?.mainCpu);
   const course: Course = { phases: [], idleChecks: [], aging: null };
   const agers = options.agingDuringFaults ? options.agers : 0;
   const describe = (units: number): string => `access-tracking: ${units.toLocaleString("en-US")} pages`;
@@ -200,7 +203,7 @@ function resultOf(
     options,
     seed: options.seed,
     interrupted: context.signal.aborted,
-    warnings: warningsOf(options),
+    warnings: warningsOf(options, context),
     guestTestMemory: { startGpa, endGpa: startGpa + created.vm.config.guestPages * PAGE_BYTES },
     phases: course.phases,
     agingDuringFaults: course.aging,

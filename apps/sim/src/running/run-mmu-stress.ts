@@ -11,9 +11,9 @@ import { collectProvenance } from "../results/provenance.js";
 import type { RunContext } from "../terminal/run-context.js";
 import { type CreatedVm, createVm } from "../vm/create-vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
-import { checkingWarnings } from "./checking-warnings.js";
 import type { Assignment, Crew, StepReport } from "./crew.js";
 import { machineFigures } from "./figures.js";
+import { layerWarnings } from "./layer-warnings.js";
 import { summarizePasses } from "./summarize-passes.js";
 import { withCrew } from "./with-crew.js";
 
@@ -90,7 +90,10 @@ class StressStages {
           writable: true,
           signals,
         }),
-      async () => void (await this.step([{ role: "vmm", index: 0, program: { type: "remove-slots" } }])),
+      async () =>
+        void (await this.step("removing slots", [
+          { role: "vmm", index: 0, program: { type: "remove-slots" } },
+        ])),
     ];
     for (const stage of stages) {
       if (this.crew.control.isStopping) return;
@@ -109,7 +112,7 @@ class StressStages {
     });
     const vmm: Assignment[] =
       mainThread === undefined ? [] : [{ role: "vmm", index: 0, program: mainThread }];
-    const reports = await this.step([...vcpus, ...vmm]);
+    const reports = await this.step(name, [...vcpus, ...vmm]);
     // Cut short: nobody reached this rendezvous.
     if (this.crew.control.isStopping) return;
     this.course.rendezvous.push({ name, seconds: this.secondsOf(name, reports) });
@@ -124,11 +127,11 @@ class StressStages {
     return Math.max(...reports.filter(({ role }) => role !== "ager").map(({ seconds }) => seconds));
   }
 
-  private async step(assignments: readonly Assignment[]): Promise<StepReport[]> {
+  private async step(name: string, assignments: readonly Assignment[]): Promise<StepReport[]> {
     const agers: Assignment[] = Array.from({ length: this.agers }, (_, share) => {
       return { role: "ager", index: share, program: { type: "aging-passes", share, shares: this.agers } };
     });
-    const reports = await this.crew.run([...assignments, ...agers]);
+    const reports = await this.crew.run(name, [...assignments, ...agers]);
     const aged = reports.filter(({ role }) => role === "ager");
     this.course.aging.push(...aged.map(({ report }) => report as AgingPassesReport));
     return reports;
@@ -179,7 +182,7 @@ function endOf({ vm, cpu }: CreatedVm): Ending {
  */
 export async function runMmuStress(options: MmuStressOptions, context: RunContext): Promise<MmuStressResult> {
   const provenance = collectProvenance();
-  const created = createVm(configOf(options));
+  const created = createVm(configOf(options), context.recording?.mainCpu);
   const { config, handle } = created.vm;
   const roles = { vcpu: options.vcpus, vmm: 1, ager: options.agers };
   const describe = (units: number): string => `mmu-stress: ${units.toLocaleString("en-US")} pages`;
@@ -199,7 +202,7 @@ export async function runMmuStress(options: MmuStressOptions, context: RunContex
     options,
     seed: options.seed,
     interrupted,
-    warnings: checkingWarnings(options),
+    warnings: layerWarnings(options, context),
     slots: { count: stressSlots(options), pages: aliasedSlots!.pages, startGpa: START_GPA, endGpa },
     rendezvous: course.rendezvous,
     vcpus,

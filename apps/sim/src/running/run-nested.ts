@@ -7,9 +7,9 @@ import { collectProvenance } from "../results/provenance.js";
 import type { RunContext } from "../terminal/run-context.js";
 import { createVm } from "../vm/create-vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
-import { checkingWarnings } from "./checking-warnings.js";
 import type { Assignment, Crew, StepReport } from "./crew.js";
 import { machineFigures } from "./figures.js";
+import { layerWarnings } from "./layer-warnings.js";
 import { summarizePasses } from "./summarize-passes.js";
 import { withCrew } from "./with-crew.js";
 
@@ -78,7 +78,10 @@ class NestedSteps {
   }
 
   async run(): Promise<void> {
-    const populated = await this.crew.run(this.onVcpus({ type: "nested-populate", sets: this.sets }));
+    const populated = await this.crew.run(
+      "Populating memory",
+      this.onVcpus({ type: "nested-populate", sets: this.sets }),
+    );
     if (this.crew.control.isStopping) return;
     this.course.populateSeconds = slowest(populated);
     await this.alternate();
@@ -94,7 +97,10 @@ class NestedSteps {
     const { sets } = this;
     const { rounds } = this.options;
     const turns = this.onVcpus({ type: "nested-rounds", sets, rounds, l1: true, l2: true });
-    const reports = await this.crew.run([...turns, ager({ type: "age-nested", sets, once: false })]);
+    const reports = await this.crew.run("Turns under aging", [
+      ...turns,
+      ager({ type: "age-nested", sets, once: false }),
+    ]);
     if (this.crew.control.isStopping) return;
     const passes = passesOf(reports);
     // The first pass still finds what was populated.
@@ -112,14 +118,15 @@ class NestedSteps {
     if (this.crew.control.isStopping) return;
     const { sets } = this;
     const turn: Program = { type: "nested-rounds", sets, rounds: 1, ...levelsOf(accessedBy) };
-    await this.crew.run(this.onVcpus(turn));
+    await this.crew.run(`Turn ${round} of ${accessedBy}`, this.onVcpus(turn));
     const pass = await this.pass();
     if (pass !== undefined) this.course.checks.push(checkedPass(sets, round, accessedBy, pass));
   }
 
   /** One pass while no vCPU runs; none if interrupted. */
   private async pass(): Promise<NestedPass | undefined> {
-    return passesOf(await this.crew.run([ager({ type: "age-nested", sets: this.sets, once: true })]))[0];
+    const once = ager({ type: "age-nested", sets: this.sets, once: true });
+    return passesOf(await this.crew.run("Pass", [once]))[0];
   }
 
   private onVcpus(program: Program): Assignment[] {
@@ -181,7 +188,7 @@ function accuracyOf(checks: readonly CheckedPass[]): NestedResult["accuracy"] {
  */
 export async function runNested(options: NestedOptions, context: RunContext): Promise<NestedResult> {
   const provenance = collectProvenance();
-  const created = createVm(configOf(options));
+  const created = createVm(configOf(options), context.recording?.mainCpu);
   const describe = (units: number): string => `nested: ${units.toLocaleString("en-US")} pages`;
   const roles = { vcpu: options.vcpus, ager: 1 };
   const [course, totals] = await withCrew(created.vm.handle, roles, context, describe, async (crew) => {
@@ -195,7 +202,7 @@ export async function runNested(options: NestedOptions, context: RunContext): Pr
     options,
     seed: options.seed,
     interrupted: context.signal.aborted,
-    warnings: checkingWarnings(options),
+    warnings: layerWarnings(options, context),
     ...course,
     accuracy: accuracyOf(course.checks),
     ...machineFigures(created, totals),

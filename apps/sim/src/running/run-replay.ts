@@ -8,9 +8,9 @@ import { REPLAY_SCHEMA_ID, type ReplayResult } from "../results/replay-result.js
 import type { RunContext } from "../terminal/run-context.js";
 import { type CreatedVm, createVm } from "../vm/create-vm.js";
 import type { VmConfig } from "../vm/vm-config.js";
-import { checkingWarnings } from "./checking-warnings.js";
 import type { Assignment, Crew, StepReport } from "./crew.js";
 import { machineFigures } from "./figures.js";
+import { layerWarnings } from "./layer-warnings.js";
 import { loadTrace } from "./load-trace.js";
 import { withCrew } from "./with-crew.js";
 
@@ -87,7 +87,7 @@ async function replay(
   crew: Crew,
   assignments: readonly Assignment[],
 ): Promise<[StepReport[], ActorTotals[]]> {
-  const reports = await crew.run(assignments);
+  const reports = await crew.run("Replaying", assignments);
   return [reports, await crew.finish()];
 }
 
@@ -100,7 +100,7 @@ export async function runReplay(options: ReplayOptions, context: RunContext): Pr
   const provenance = collectProvenance();
   context.progress.update(`replay: reading ${options.trace}`);
   const { trace, summary } = await loadTrace(options.trace);
-  const created = createVm(configOf(options, summary));
+  const created = createVm(configOf(options, summary), context.recording?.mainCpu);
   const total = trace.lines * options.repeat * options.vcpus;
   const describe = (units: number): string =>
     `replay: ${Math.min(100, (100 * units) / total).toFixed(0)} % of ${total.toLocaleString("en-US")} accesses`;
@@ -115,7 +115,7 @@ export async function runReplay(options: ReplayOptions, context: RunContext): Pr
     options,
     seed: options.seed,
     interrupted: context.signal.aborted,
-    warnings: checkingWarnings(options),
+    warnings: layerWarnings(options, context),
     trace: traceOf(options, summary),
     ...partsOf(options, created, reports, totals),
     ...machineFigures(created, totals),

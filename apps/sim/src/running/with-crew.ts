@@ -18,7 +18,7 @@ export async function withCrew<Result>(
   describe: (units: number) => string,
   body: (crew: Crew) => Promise<Result>,
 ): Promise<Result> {
-  const crew = new Crew(vm, roles);
+  const crew = new Crew(vm, roles, context.recording ?? null);
   const onAbort = (): void => crew.control.stop();
   if (context.signal.aborted) onAbort();
   context.signal.addEventListener("abort", onAbort);

@@ -117,13 +117,13 @@ interface Storm {
 /** After the storm: every page once more, by its owner, and nobody else about. */
 async function storm(crew: Crew, options: TortureOptions): Promise<Storm> {
   const versions = new SharedArrayBuffer(options.guestPages * 4);
-  const reports = await crew.run(assignmentsOf(options, versions));
+  const reports = await crew.run("storm", assignmentsOf(options, versions));
   const calm: Assignment[] = Array.from({ length: options.vcpus }, (_, index) => ({
     role: "vcpu",
     index,
     program: { type: "torture-vcpu", seed: index + 1, accesses: options.guestPages * 4, versions },
   }));
-  const after = await crew.run(calm);
+  const after = await crew.run("calm", calm);
   const totals = await crew.finish();
   return { reports: [...reports, ...after], totals };
 }

@@ -7,6 +7,7 @@ import { createTdpMmuVcpu } from "@kvm-age/tdp-mmu";
 import { allocateVcpu, createGuestAccessEpochs, type VcpuInit } from "@kvm-age/vcpu";
 import { CONTROL_BYTES } from "../actors/control.js";
 import { type GuestTableArea, guestTablePages } from "../guest/guest-tables.js";
+import { noteSlot } from "../tracing/notes.js";
 import { arenaBytesFor } from "./arena-size.js";
 import { bootGuest } from "./boot-guest.js";
 import { Latencies } from "./latencies.js";
@@ -56,7 +57,9 @@ export function createVm(
   return { machine, cpu, vm };
 }
 
-function addSlot(vm: Vm, cpu: Cpu, { slot, gpa, hva, pages }: TestSlot): void {
+function addSlot(vm: Vm, cpu: Cpu, testSlot: TestSlot): void {
+  const { slot, gpa, hva, pages } = testSlot;
+  noteSlot(cpu, testSlot);
   kvmSetMemoryRegion(vm.memslots, cpu, vm.kvm, {
     slot,
     flags: 0,

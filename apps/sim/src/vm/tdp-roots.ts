@@ -12,7 +12,8 @@ import type { PageFaultResult } from "@kvm-age/vcpu";
 import { failedFault } from "./fault-errno.js";
 import type { VcpuRoots } from "./vcpu-roots.js";
 
-const LOW_32_BITS = 0xffffffffn;
+/** The bits of an error code that a number holds; KVM defines none above. */
+const ERROR_CODE_BITS = 53;
 
 /** A vCPU under the TDP MMU. */
 export class TdpRoots implements VcpuRoots {
@@ -35,7 +36,7 @@ export class TdpRoots implements VcpuRoots {
   }
 
   handlePageFault(cpu: Cpu, gpa: number, errorCode: bigint): PageFaultResult {
-    const fault = new KvmPageFault(gpa, Number(errorCode & LOW_32_BITS), false);
+    const fault = new KvmPageFault(gpa, Number(BigInt.asUintN(ERROR_CODE_BITS, errorCode)), false);
     const result = kvmTdpMmuPageFault(this.tdp, cpu, this.vcpu, this.primary, fault);
     if (result === RetPf.error) return failedFault(fault.errno);
     return result === RetPf.emulate || result === RetPf.writeProtected ? "emulate" : "retry";

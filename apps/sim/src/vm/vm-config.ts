@@ -1,4 +1,4 @@
-import { createSpteFormat, linux73, linux615, type RuleSet, type SpteFormat } from "@kvm-age/spte";
+import { createSpteFormat, linux73, linux612, linux615, type RuleSet, type SpteFormat } from "@kvm-age/spte";
 import type { MmuOptions } from "../options/mmu-options.js";
 import { MMU_SHAPES } from "./mmu-shape.js";
 import type { VmTuning } from "./vm-tuning.js";
@@ -41,6 +41,7 @@ export interface VmConfig extends MmuOptions {
 export const GUEST_PHYSICAL_BITS = 46;
 
 const RULE_SETS: Readonly<Record<VmConfig["ruleSet"], RuleSet>> = {
+  "linux-6.12": linux612,
   "linux-6.15": linux615,
   "linux-7.3": linux73,
 };

@@ -10,6 +10,8 @@ export interface VmTuning {
   readonly dirtyLogManualProtect: boolean;
   /** `KVM_DIRTY_LOG_INITIALLY_SET`; needs manual protection. */
   readonly dirtyLogInitiallySet: boolean;
+  /** `CONFIG_KVM_PROVE_MMU`: roots of the TDP MMU are zapped from 1 GiB entries on. */
+  readonly proveMmu: boolean;
 }
 
 /** What KVM does when nobody says otherwise. */
@@ -19,4 +21,5 @@ export const DEFAULT_TUNING: VmTuning = Object.freeze({
   cpuDirtyLog: false,
   dirtyLogManualProtect: false,
   dirtyLogInitiallySet: false,
+  proveMmu: false,
 });

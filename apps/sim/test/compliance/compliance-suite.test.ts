@@ -26,7 +26,7 @@ function cases(): SuiteOptions[] {
   const all: SuiteOptions[] = [];
   for (const mmu of MMUS) {
     for (const policy of POLICIES) {
-      for (const ruleSet of ["linux-6.15", "linux-7.3"] as const) {
+      for (const ruleSet of ["linux-6.12", "linux-6.15", "linux-7.3"] as const) {
         // Ordinary page tables always have A and D.
         for (const adBits of mmu === "shadow" ? [true] : [true, false]) {
           const turn = all.length;

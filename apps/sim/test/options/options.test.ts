@@ -101,7 +101,7 @@ describe("options of access-tracking", () => {
     [["-s", "shmem"], "anonymous, anonymous_thp"],
     [["--policy", "none"], "unknown option"],
     [["--mmu-mode", "shadow"], "ept, npt"],
-    [["--rule-set", "linux-6.12"], "linux-6.15, linux-7.3"],
+    [["--rule-set", "linux-6.11"], "linux-6.12, linux-6.15, linux-7.3"],
     [["--nonsense"], "unknown option '--nonsense'"],
   ] as const)("refuse %j and name what is allowed", (args, allowed) => {
     expect(() => accessTracking(...args)).toThrow(CommanderError);

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
 import { expect, test } from "vitest";
+import { addTraceOutOptions } from "../../src/options/trace-out-option.js";
 import { accessTracking } from "../../src/scenarios/access-tracking.js";
 import { mmuStress } from "../../src/scenarios/mmu-stress.js";
 import { nested } from "../../src/scenarios/nested.js";
@@ -14,8 +15,7 @@ function resolve(name: string, args: readonly string[]): unknown {
   const command = new Command().exitOverride().configureOutput({ writeErr: () => {} });
   for (const flag of ["--policy <p>", "--a <p>", "--b <p>", "--runs <n>", "--json [f]"])
     command.addOption(new Option(flag));
-  const flags = scenario
-    .addOptions(command)
+  const flags = addTraceOutOptions(scenario.addOptions(command))
     .parse([...args], { from: "user" })
     .opts();
   return (scenario.resolve as (flags: object) => unknown)(flags);

@@ -68,9 +68,9 @@ function traceFastPageFault(
     name: "fast_page_fault",
     fields: {
       vcpu: vcpuId,
-      gva: fault.addr,
-      error_code: fault.errorCode,
-      sptep: last.sptep,
+      gva: BigInt(fault.addr),
+      error_code: BigInt(fault.errorCode),
+      sptep: BigInt(last.sptep),
       old_spte: last.oldSpte,
       new_spte: last.sptep === NULL_ADDRESS ? 0n : cpu.readOnce(last.sptep),
       spurious: result === RetPf.spurious,

@@ -43,7 +43,7 @@ export class KvmPageFault implements SpteAccess {
 
   /**
    * @param addr guest-physical address in bytes, below 2^52, or guest-linear, below 2^53, where the guest has tables of its own
-   * @param errorCode page-fault error code (`PFERR_*`), bits above 31 dropped
+   * @param errorCode page-fault error code (`PFERR_*`), an integer in [0, 2^53); bits above 31 are for the events
    * @param prefetch nobody waits for the page
    */
   constructor(

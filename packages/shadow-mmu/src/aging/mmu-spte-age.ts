@@ -1,8 +1,8 @@
 import type { Address, Cpu } from "@kvm-age/machine";
-import { markSpteForAccessTrack, type Spte, spteAdEnabled } from "@kvm-age/spte";
+import { leafSpteChangeNeedsTlbFlush, markSpteForAccessTrack, type Spte, spteAdEnabled } from "@kvm-age/spte";
 import { ShadowPageCorruptionError } from "../errors.js";
 import type { ShadowMmu } from "../shadow-mmu.js";
-import { mmuSpteUpdate } from "../spte/mmu-spte-update.js";
+import { mmuSpteUpdateNoTrack } from "../spte/mmu-spte-update.js";
 
 /**
  * Ages one leaf under its list's bit alone, for a snapshot that was accessed.
@@ -27,7 +27,8 @@ export function mmuSpteAgeLockless(mmu: ShadowMmu, cpu: Cpu, sptep: Address, spt
 }
 
 /**
- * The same as a holder of `mmu_lock` for write did it before 6.15: hardware A by one atomic AND, tracking through `mmuSpteUpdate`.
+ * The same as a holder of `mmu_lock` for write did it before 6.15: hardware A by one atomic AND, tracking through `mmuSpteUpdateNoTrack`:
+ * no flush is due, by no rule.
  *
  * @throws ShadowPageCorruptionError if tracking asked for a flush: it must leave MMU-writable alone.
  */
@@ -37,7 +38,8 @@ export function mmuSpteAgeUnderMmuLock(mmu: ShadowMmu, cpu: Cpu, sptep: Address,
     cpu.fetchAnd(sptep, BigInt.asUintN(64, ~format.shadowAccessedMask), "full");
     return;
   }
-  if (mmuSpteUpdate(mmu, cpu, sptep, markSpteForAccessTrack(format, spte))) {
+  const aged = markSpteForAccessTrack(format, spte);
+  if (leafSpteChangeNeedsTlbFlush(format, mmuSpteUpdateNoTrack(mmu, cpu, sptep, aged), aged)) {
     throw new ShadowPageCorruptionError("access tracking took MMU-writable away", { sptep, spte });
   }
 }

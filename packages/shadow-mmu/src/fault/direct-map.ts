@@ -68,8 +68,7 @@ function ensureTable(
  */
 export function directMap(mmu: ShadowMmu, cpu: Cpu, vcpu: ShadowMmuVcpu, fault: KvmPageFault): RetPf {
   kvmMmuHugepageAdjust(mmu, cpu, mmu.host, fault);
-  const { accAll } = mmu.format.rules;
-  if (cpu.tracing) traceKvmMmuSpteRequested(cpu, fault.gfn, fault.pfn, fault.goalLevel, accAll);
+  if (cpu.tracing) traceKvmMmuSpteRequested(cpu, fault, mmu.format.rules.accAll);
   const context = vcpu.current(cpu);
   const iterator = new ShadowWalkIterator(mmu, fault.addr);
   for (iterator.start(cpu, context, context.rootHpa(cpu)); iterator.okay(); ) {

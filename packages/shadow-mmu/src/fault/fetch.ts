@@ -166,6 +166,6 @@ export function fetch(mmu: ShadowMmu, cpu: Cpu, vcpu: ShadowMmuVcpu, indirect: I
   if (!shadowGuestTables(mmu, cpu, vcpu, indirect, iterator)) return RetPf.retry;
   // Only now: what was shadowed on the way may not be mapped huge.
   kvmMmuHugepageAdjust(mmu, cpu, mmu.host, fault);
-  if (cpu.tracing) traceKvmMmuSpteRequested(cpu, fault.gfn, fault.pfn, fault.goalLevel, walk.pteAccess);
+  if (cpu.tracing) traceKvmMmuSpteRequested(cpu, fault, walk.pteAccess);
   return mapGuestLeaf(mmu, cpu, vcpu, indirect, iterator);
 }

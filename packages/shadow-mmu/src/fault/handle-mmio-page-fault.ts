@@ -54,7 +54,7 @@ export function handleShadowMmioPageFault(
   const direct = roleDirect(role);
   if (mmioInfoInCache(mmu, cpu, vcpu, fault.addr, direct)) return RetPf.emulate;
   const walk = new ReservedBitsWalk(mmu, vcpu, roleLevel(role));
-  const result = handleMmioPageFault(mmu, cpu, fault, walk, cpu.readOnce32(vcpu.inSmmWord));
+  const result = handleMmioPageFault(mmu, cpu, fault, walk, cpu.readOnce32(vcpu.inSmmWord), direct);
   if (walk.reserved) {
     fault.errno = "EINVAL";
     return RetPf.error;

@@ -10,8 +10,8 @@ import { handleShadowMmioPageFault } from "./handle-mmio-page-fault.js";
 import { indirectPageFault } from "./indirect-page-fault.js";
 import { ShadowFaultResult } from "./shadow-fault-result.js";
 
-/** The architectural bits of an error code; those above say what a nested translation was for. */
-const ARCHITECTURAL_BITS = 32;
+/** The bits of an error code that a number holds; KVM defines none above. */
+const ERROR_CODE_BITS = 53;
 
 /** `kvm_tdp_page_fault` without the TDP MMU, or `nonpaging_page_fault`, whose linear addresses are mapped by 2 MiB at most. */
 function linearPageFault(mmu: ShadowMmu, cpu: Cpu, vcpu: ShadowMmuVcpu, fault: KvmPageFault): RetPf {
@@ -56,7 +56,7 @@ export function kvmShadowMmuPageFault(
   errorCode: bigint,
 ): ShadowFaultResult {
   const result = new ShadowFaultResult();
-  const fault = new KvmPageFault(addr, Number(BigInt.asUintN(ARCHITECTURAL_BITS, errorCode)), false);
+  const fault = new KvmPageFault(addr, Number(BigInt.asUintN(ERROR_CODE_BITS, errorCode)), false);
   result.ret = fault.rsvd ? handleShadowMmioPageFault(mmu, cpu, vcpu, fault) : RetPf.invalid;
   if (result.ret === RetPf.invalid) result.ret = doPageFault(mmu, cpu, vcpu, fault, result, errorCode);
   result.errno = fault.errno;

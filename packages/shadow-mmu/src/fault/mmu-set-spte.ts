@@ -78,7 +78,7 @@ function markMmioSpte(
 ): RetPf {
   cpu.fetchAdd32(mmu.statistics.word("pf_mmio_spte_created"), 1, "relaxed");
   const spte = makeNoSlotSpte(mmu, cpu, cpu.readOnce32(vcpu.inSmmWord), gfn, access);
-  if (cpu.tracing) traceMarkMmioSpte(cpu, sptep, gfn, spte);
+  if (cpu.tracing) traceMarkMmioSpte(mmu.format, cpu, sptep, gfn, spte);
   mmuSpteSet(mmu, cpu, sptep, spte);
   return RetPf.emulate;
 }
@@ -117,7 +117,7 @@ function setLeaf(mmu: ShadowMmu, cpu: Cpu, leaf: NewLeaf, flush: boolean): RetPf
   let flushDue = flush;
   if (!spurious) {
     flushDue = mmuSpteUpdate(mmu, cpu, sptep, spte) || flushDue;
-    if (cpu.tracing) traceKvmMmuSetSpte(cpu, level, gfn, sptep, spte);
+    if (cpu.tracing) traceKvmMmuSetSpte(mmu.format, cpu, level, gfn, sptep);
   }
   if (flushDue) flushRemoteTlbsGfn(mmu, cpu, gfn, level);
   if (wrprot && fault?.write) return RetPf.writeProtected;

@@ -42,7 +42,7 @@ export function walkerError(format: SpteFormat, cpu: Cpu, walk: GuestWalk, cause
   const { walker, access, addr } = walk;
   const repeated = PFERR_WRITE_MASK | PFERR_USER_MASK | (walker.hasPferrFetch ? PFERR_FETCH_MASK : 0);
   const errorCode = cause | (access & repeated);
-  const nested = walker.kind !== MmuKind.shadow;
+  const nested = walker.kind === MmuKind.nestedNpt || walker.kind === MmuKind.nestedEpt;
   const violation = walker.ept && (errorCode & PFERR_RSVD_MASK) === 0;
   walk.fault = violation
     ? { address: addr, errorCode, nested, exitQualification: exitQualification(format, walk) }

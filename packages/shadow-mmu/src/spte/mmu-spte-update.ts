@@ -2,7 +2,7 @@ import type { Address, Cpu } from "@kvm-age/machine";
 import {
   checkSpteWritableInvariants,
   isShadowPresentPte,
-  leafSpteChangeNeedsTlbFlush,
+  mmuSpteUpdateNeedsTlbFlush,
   type Spte,
   spteToPfn,
 } from "@kvm-age/spte";
@@ -35,21 +35,32 @@ function replace(mmu: ShadowMmu, cpu: Cpu, sptep: Address, oldSpte: Spte, newSpt
 }
 
 /**
- * `mmu_spte_update`: replaces a leaf by another for the same page, or fills an entry that is not present. Held: `mmu_lock` for write.
+ * `mmu_spte_update_no_track`: replaces a leaf by another for the same page, or fills an entry that is not present, and leaves flushes to the
+ * caller. Held: `mmu_lock` for write.
  *
- * @returns whether a flush is due before the lock is dropped: MMU-writable went away
+ * @returns the value replaced, exact in everything but Accessed
  * @throws ShadowPageCorruptionError for a new value that is no leaf, or a leaf of another page.
  */
-export function mmuSpteUpdate(mmu: ShadowMmu, cpu: Cpu, sptep: Address, newSpte: Spte): boolean {
+export function mmuSpteUpdateNoTrack(mmu: ShadowMmu, cpu: Cpu, sptep: Address, newSpte: Spte): Spte {
   checkNewSpte(mmu, sptep, newSpte);
   const snapshot = cpu.readOnce(sptep) as Spte;
   if (!isShadowPresentPte(snapshot)) {
     mmuSpteSet(mmu, cpu, sptep, newSpte);
-    return false;
+    return snapshot;
   }
   const oldSpte = replace(mmu, cpu, sptep, snapshot, newSpte);
   if (!isShadowPresentPte(oldSpte) || spteToPfn(mmu.format, oldSpte) !== spteToPfn(mmu.format, newSpte)) {
     throw new ShadowPageCorruptionError("update changed the page", { sptep, oldSpte, newSpte });
   }
-  return leafSpteChangeNeedsTlbFlush(mmu.format, oldSpte, newSpte);
+  return oldSpte;
+}
+
+/**
+ * `mmu_spte_update`: the same, with the rule set's answer to whether a flush is due before the lock is dropped.
+ *
+ * @throws ShadowPageCorruptionError as `mmuSpteUpdateNoTrack`.
+ */
+export function mmuSpteUpdate(mmu: ShadowMmu, cpu: Cpu, sptep: Address, newSpte: Spte): boolean {
+  const oldSpte = mmuSpteUpdateNoTrack(mmu, cpu, sptep, newSpte);
+  return mmuSpteUpdateNeedsTlbFlush(mmu.format, oldSpte, newSpte);
 }

@@ -1,8 +1,8 @@
 import type { Cpu } from "@kvm-age/machine";
 
-/** Emits `kvm_mmu_pagetable_walk`: a walk of guest tables begins; `pferr` is the access asked for. */
+/** Emits `kvm_mmu_pagetable_walk`: a walk of guest tables begins; `pferr` is the error code that asks for it, without RSVD. */
 export function traceKvmMmuPagetableWalk(cpu: Cpu, addr: number, pferr: number): void {
-  cpu.trace({ name: "kvm_mmu_pagetable_walk", fields: { addr, pferr } });
+  cpu.trace({ name: "kvm_mmu_pagetable_walk", fields: { addr: BigInt(addr), pferr } });
 }
 
 /** Emits `kvm_mmu_paging_element`: a guest entry was read. */

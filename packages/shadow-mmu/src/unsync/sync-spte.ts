@@ -64,8 +64,8 @@ function syncMmioSpte(
     return;
   }
   const marked = makeNoSlotSpte(mmu, cpu, asId, gfn, access);
+  if (cpu.tracing) traceMarkMmioSpte(format, cpu, sptep, gfn, marked);
   mmuSpteSet(mmu, cpu, sptep, marked);
-  if (cpu.tracing) traceMarkMmioSpte(cpu, sptep, gfn, marked);
 }
 
 /** Gives a present leaf the access that the guest's entry allows now. Whether a flush is due. */

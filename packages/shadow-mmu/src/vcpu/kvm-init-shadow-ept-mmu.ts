@@ -57,7 +57,7 @@ function checkEptInit(mmu: ShadowMmu, init: ShadowEptInit): void {
  * `kvm_init_shadow_ept_mmu`: sets `guest_mmu` up to shadow L1's EPT, makes it the current context and switches to the root of `eptp`,
  * a cached one if there is one. For L2's entry on Intel.
  *
- * L2's own page tables are walked by hardware over what is shadowed here. Nobody else walks them: no instruction of L2 is emulated.
+ * L2's own page tables are walked by hardware over what is shadowed here, and by KVM for itself (`initKvmNestedMmu`).
  *
  * @throws ShadowMmuConfigError if the format is not EPT's, or `eptp` or a control is not one that L1 can have
  */

@@ -41,7 +41,7 @@ function smepOrExecuteTrap(mmu: ShadowMmu, init: ShadowNptInit): boolean {
  * `kvm_init_shadow_npt_mmu`: sets `guest_mmu` up to shadow L1's nested page tables, makes it the current context and switches to
  * the root of `nCr3`, a cached one if there is one. For L2's entry on AMD.
  *
- * L2's own page tables are walked by hardware over what is shadowed here. Nobody else walks them: no instruction of L2 is emulated.
+ * L2's own page tables are walked by hardware over what is shadowed here, and by KVM for itself (`initKvmNestedMmu`).
  *
  * @throws ShadowMmuConfigError if the format is not NPT's, `nCr3` is out of range, L1 has five levels and the host four, or the rule
  * set has no execute trap

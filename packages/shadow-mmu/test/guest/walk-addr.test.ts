@@ -323,7 +323,7 @@ describe("events", () => {
       ...Array<string>(4).fill("kvm_mmu_set_accessed_bit"),
       "kvm_mmu_set_dirty_bit",
     ]);
-    expect(events[0]!.fields).toEqual({ addr: GVA, pferr: WRITE });
+    expect(events[0]!.fields).toEqual({ addr: BigInt(GVA), pferr: WRITE });
     expect(events.slice(1, 5).map(({ fields }) => fields.level)).toEqual([4, 3, 2, 1]);
     const gpas = [4, 3, 2, 1, 1].map((level) => tables.entry(GVA, level));
     expect(events.slice(5).map(({ fields }) => fields.gpa)).toEqual(gpas);

@@ -5,13 +5,13 @@ import { describe, expect, it } from "vitest";
 import { kvmShadowAgeGfn, kvmShadowTestAgeGfn } from "../../src/aging/kvm-shadow-age-gfn.js";
 import { ShadowPageCorruptionError } from "../../src/errors.js";
 import { LeafGuest } from "./kit/leaf-guest.js";
-import { FORMATS, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
 
 function make(reference: ReferenceFormat, volatileRule: VolatileRule = baseVolatileRule): LeafGuest {
   return new LeafGuest({ ...reference.init, options: { aging: "mmu-lock-write", volatileRule } });
 }
 
-describe.each(FORMATS)("aging under mmu_lock, $name", (reference) => {
+describe.each(EVERY_FORMAT)("aging under mmu_lock, $name", (reference) => {
   it("has the same effect and the same answers", () => {
     const guest = make(reference);
     guest.touch(3, true);
@@ -55,7 +55,8 @@ describe.each(FORMATS)("aging under mmu_lock, $name", (reference) => {
 });
 
 describe("the step that ages an entry", () => {
-  const byName = (name: string): ReferenceFormat => FORMATS.find((reference) => reference.name === name)!;
+  const byName = (name: string): ReferenceFormat =>
+    EVERY_FORMAT.find((reference) => reference.name === name)!;
 
   const stepFor = (name: string, rule: VolatileRule): string[] => {
     const guest = make(byName(name), rule);

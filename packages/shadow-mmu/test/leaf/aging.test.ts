@@ -6,9 +6,9 @@ import { kvmRmapAgeGfnRange } from "../../src/aging/kvm-rmap-age-gfn-range.js";
 import { kvmShadowAgeGfn, kvmShadowTestAgeGfn } from "../../src/aging/kvm-shadow-age-gfn.js";
 import { ShadowGuest } from "../kit/shadow-guest.js";
 import { LeafGuest, SLOT_GFN } from "./kit/leaf-guest.js";
-import { FORMATS, ofPage } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage } from "./kit/reference-values.js";
 
-describe.each(FORMATS)("aging, $name", (reference) => {
+describe.each(EVERY_FORMAT)("aging, $name", (reference) => {
   it("reports a used page once, and takes nothing but its accessed state", () => {
     const guest = new LeafGuest(reference.init);
     guest.touch(3, true);
@@ -77,7 +77,7 @@ describe.each(FORMATS)("aging, $name", (reference) => {
   });
 });
 
-describe.each(FORMATS)("testing, $name", (reference) => {
+describe.each(EVERY_FORMAT)("testing, $name", (reference) => {
   it("changes nothing, and writes to nothing but the bit", () => {
     const guest = new LeafGuest(reference.init);
     guest.touch(3, true);

@@ -5,11 +5,11 @@ import { checkShadowSpteInvariants } from "../../src/check/check-shadow-spte-inv
 import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
 import { LeafGuest, WRITE } from "./kit/leaf-guest.js";
 import { NestedGuest } from "./kit/nested-guest.js";
-import { FORMATS, ofPage, type ReferenceFormat, withPfn } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage, type ReferenceFormat, withPfn } from "./kit/reference-values.js";
 
 const PAGE = 3;
-const reference = FORMATS[0] as ReferenceFormat;
-const withoutAd = FORMATS[1] as ReferenceFormat;
+const reference = EVERY_FORMAT[0] as ReferenceFormat;
+const withoutAd = EVERY_FORMAT[1] as ReferenceFormat;
 
 function mapped(of: ReferenceFormat = reference): LeafGuest {
   const guest = new LeafGuest(of.init);

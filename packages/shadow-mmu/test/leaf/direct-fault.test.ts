@@ -108,7 +108,8 @@ describe.each(FORMATS)("a linear fault, $name", (reference) => {
     expect(names.filter((name) => name !== "fast_page_fault")[0]).toBe("kvm_mmu_spte_requested");
     expect(names.at(-1)).toBe("kvm_mmu_set_spte");
     const { fields } = cpu.events.at(-1)!;
-    expect(fields).toEqual({ gfn: SLOT_GFN + 3, spte: guest.spte(3), level: 1, sptep: guest.sptep(3) });
+    const entry = { spte: guest.spte(3), level: 1, sptep: guest.sptep(3) };
+    expect(fields).toEqual({ gfn: SLOT_GFN + 3, ...entry, r: true, x: true, u: true });
   });
 });
 

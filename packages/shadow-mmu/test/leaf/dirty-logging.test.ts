@@ -10,7 +10,7 @@ import {
 } from "../../src/dirty/slot-dirty-logging.js";
 import { LeafGuest, PRESENT, READ, WRITE } from "./kit/leaf-guest.js";
 import { NestedGuest } from "./kit/nested-guest.js";
-import { FORMATS, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
 
 const W = 2n;
 const PAGES = [0, 1, 63, 64, 600];
@@ -26,7 +26,7 @@ function armedBit(reference: ReferenceFormat, cpuDirtyLog: boolean): bigint {
   return cpuDirtyLog && reference.adBits ? reference.dirtyBit : W;
 }
 
-const STYLES = FORMATS.flatMap((reference) => [
+const STYLES = EVERY_FORMAT.flatMap((reference) => [
   { reference, cpuDirtyLog: false, style: "W" },
   { reference, cpuDirtyLog: true, style: "D (PML)" },
 ]);
@@ -89,7 +89,7 @@ describe.each(STYLES.filter(({ reference, cpuDirtyLog }) => armedBit(reference, 
   },
 );
 
-describe.each(FORMATS)("the parts, $name", (reference) => {
+describe.each(EVERY_FORMAT)("the parts, $name", (reference) => {
   it("write protection of a mask keeps MMU-writable and goes through the volatile rule", () => {
     const guest = populated(reference);
     const cpu = new RecordingCpu(guest.cpu);

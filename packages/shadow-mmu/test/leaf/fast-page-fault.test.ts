@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { gfnToRmap } from "../../src/leaf-rmap/gfn-to-rmap.js";
 import { kvmZapRmap } from "../../src/zap/kvm-shadow-unmap-gfn-range.js";
 import { LeafGuest, PRESENT, READ, WRITE } from "./kit/leaf-guest.js";
-import { FORMATS, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
+import { EVERY_FORMAT, ofPage, type ReferenceFormat } from "./kit/reference-values.js";
 
 const PAGE = 3;
 
@@ -26,7 +26,7 @@ function pfFast(guest: LeafGuest): number {
   return guest.mmu.statistics.read(guest.cpu).pf_fast;
 }
 
-describe.each(FORMATS)("fast page fault, $name", (reference) => {
+describe.each(EVERY_FORMAT)("fast page fault, $name", (reference) => {
   it("gives W back, logs the page, and takes no lock", () => {
     const guest = logged(reference);
     const cpu = new RecordingCpu(guest.cpu);
@@ -143,7 +143,7 @@ describe.each(FORMATS)("fast page fault, $name", (reference) => {
   });
 });
 
-describe.each(FORMATS.filter(({ adBits }) => !adBits))("access tracking, $name", (reference) => {
+describe.each(EVERY_FORMAT.filter(({ adBits }) => !adBits))("access tracking, $name", (reference) => {
   const tracked = (): LeafGuest => {
     const guest = new LeafGuest(reference.init);
     guest.touch(PAGE, true);

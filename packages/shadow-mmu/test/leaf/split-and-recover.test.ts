@@ -11,7 +11,7 @@ import { LeafGuest, PRESENT, READ, WRITE } from "./kit/leaf-guest.js";
 import { NestedGuest, type NestedGuestInit } from "./kit/nested-guest.js";
 
 const W = 2n;
-const FORMATS: readonly (readonly [string, NestedGuestInit])[] = [
+const EVERY_FORMAT: readonly (readonly [string, NestedGuestInit])[] = [
   ["EPT", { mode: "ept" }],
   ["EPT without A/D bits", { mode: "ept", adBits: false }],
   ["NPT", { mode: "npt" }],
@@ -41,7 +41,7 @@ function split(guest: NestedGuest, start: number, end: number, cpu = guest.cpu, 
 
 const SPLIT_EVENT = "kvm_mmu_split_huge_page";
 
-describe.each(FORMATS)("splitting L2's huge pages, %s", (_name, init) => {
+describe.each(EVERY_FORMAT)("splitting L2's huge pages, %s", (_name, init) => {
   it("replaces one by 512 small ones that say the same, without a flush", () => {
     const guest = huge(init);
     const before = guest.l2Entry(0x234).spte;
@@ -200,7 +200,7 @@ describe("what a split needs", () => {
   });
 });
 
-describe.each(FORMATS)("recovering L2's huge pages, %s", (_name, init) => {
+describe.each(EVERY_FORMAT)("recovering L2's huge pages, %s", (_name, init) => {
   it("zaps the small pages of a direct table when logging ends; a fault maps the huge page again", () => {
     const guest = huge(init);
     guest.setSlot(KVM_MEM_LOG_DIRTY_PAGES);

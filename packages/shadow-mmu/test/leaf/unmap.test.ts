@@ -4,7 +4,7 @@ import { RecordingCpu } from "@kvm-age/test-kit";
 import { describe, expect, it } from "vitest";
 import { kvmShadowUnmapGfnRange } from "../../src/zap/kvm-shadow-unmap-gfn-range.js";
 import { LeafGuest, WRITE } from "./kit/leaf-guest.js";
-import { FORMATS } from "./kit/reference-values.js";
+import { EVERY_FORMAT } from "./kit/reference-values.js";
 
 function populated(init = {}): LeafGuest {
   const guest = new LeafGuest(init);
@@ -16,7 +16,7 @@ function populated(init = {}): LeafGuest {
   return guest;
 }
 
-describe.each(FORMATS)("unmapping a range, $name", (reference) => {
+describe.each(EVERY_FORMAT)("unmapping a range, $name", (reference) => {
   it("zaps exactly its pages, and says that a flush is due", () => {
     const guest = populated(reference.init);
     expect(guest.unmap(1, 512)).toBe(true);

@@ -8,7 +8,7 @@ import { accTrackSavedField } from "./acc-track-saved-field.js";
 
 /**
  * Ages a shadow-present leaf (`mark_spte_for_access_track`). With hardware A/D bits A is cleared. Without,
- * the read and execute permissions move to their saved place and all permissions and A are cleared, so that
+ * the read and execute permissions move to their saved place and all permissions, and A if it is kept in software, are cleared, so that
  * the next access faults; W is not saved. Idempotent. D, Host- and MMU-writable, pfn and memory type stay.
  */
 export function markSpteForAccessTrack(format: SpteFormat, spte: Spte): Spte {
@@ -17,7 +17,8 @@ export function markSpteForAccessTrack(format: SpteFormat, spte: Spte): Spte {
   const { accTrackSavedBitsMask, accTrackSavedBitsShift } = format.rules;
   const permissions = BigInt.asUintN(64, spte & accTrackSavedBitsMask);
   const saved = BigInt.asUintN(64, permissions << accTrackSavedBitsShift);
-  const cleared = BigInt.asUintN(64, format.shadowAccTrackMask | format.shadowAccessedMask);
+  const accessed = format.rules.softwareAdBits ? format.shadowAccessedMask : 0n;
+  const cleared = BigInt.asUintN(64, format.shadowAccTrackMask | accessed);
   return withoutBits(BigInt.asUintN(64, spte | saved) as Spte, cleared);
 }
 

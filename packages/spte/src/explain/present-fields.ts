@@ -18,19 +18,29 @@ const MEMORY_TYPES: readonly string[] = [
 function adTypeMeaning(rules: RuleSet, value: bigint): string {
   const inPlace = value * (rules.spteTdpAdMask & -rules.spteTdpAdMask);
   if (inPlace === 0n) return "the CPU maintains A and D";
-  if (inPlace === rules.spteTdpAdDisabled) return "KVM maintains A and D in software";
+  if (inPlace === rules.spteTdpAdDisabled) {
+    return rules.softwareAdBits ? "KVM maintains A and D in software" : "nobody maintains A and D";
+  }
   if (inPlace === rules.spteTdpAdWrprotOnly) return "the CPU maintains A and D; dirty logging write-protects";
   return "not a value KVM writes";
+}
+
+/** A and D, if the format has them: without A/D hardware not every kernel keeps them. */
+function adFields({ shadowAccessedMask, shadowDirtyMask }: SpteFormat): SpteField[] {
+  if (shadowAccessedMask === 0n) return [];
+  return [
+    flagField("A", shadowAccessedMask, "used since last aged", "not used since last aged"),
+    flagField("D", shadowDirtyMask, "dirty", "clean"),
+  ];
 }
 
 /** Bits that every layout has, at the places the format gives. */
 function commonFields(format: SpteFormat): SpteField[] {
   const { rules } = format;
   return [
+    ...adFields(format),
     flagField("W", 2n, "writable", "not writable"),
     flagField("page size", 0x80n, "maps a huge page", "4 KiB page, or points to a table"),
-    flagField("A", format.shadowAccessedMask, "used since last aged", "not used since last aged"),
-    flagField("D", format.shadowDirtyMask, "dirty", "clean"),
     flagField("MMU-present", SPTE_MMU_PRESENT_MASK, "shadow-present", "not shadow-present"),
     {
       name: "pfn",

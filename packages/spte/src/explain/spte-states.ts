@@ -5,6 +5,7 @@ import { getMmioSpteGeneration } from "../mmio/get-mmio-spte-generation.js";
 import { getMmioSpteGfn } from "../mmio/get-mmio-spte-gfn.js";
 import { isAccessTrackSpte } from "../predicate/is-access-track-spte.js";
 import { isAccessedSpte } from "../predicate/is-accessed-spte.js";
+import { isDirtySpte } from "../predicate/is-dirty-spte.js";
 import { isEptVePossible } from "../predicate/is-ept-ve-possible.js";
 import { spteAdNeedWriteProtect } from "../predicate/spte-ad-enabled.js";
 import { checkSpteWritableInvariants, isMmuWritableSpte, isWritablePte } from "../predicate/writability.js";
@@ -30,7 +31,7 @@ function leafStates(format: SpteFormat, spte: Spte): string[] {
   const states = [isAccessedSpte(format, spte) ? "young" : "aged"];
   if (tracked) states.push("access-tracked");
   states.push(writabilityState(format, spte));
-  if (isWritablePte(spte) && (spte & format.shadowDirtyMask) === 0n) {
+  if (isWritablePte(spte) && !isDirtySpte(format, spte)) {
     states.push("clean while writable: the CPU may set D at any time");
   }
   if (spteAdNeedWriteProtect(format, spte)) states.push("dirty logging write-protects");

@@ -13,7 +13,7 @@ import type { SpteFormat } from "./spte-format.js";
 
 /**
  * Switches to the EPT layout (kernel `kvm_mmu_set_ept_masks`). The Accessed and Dirty masks are set even
- * without hardware A/D bits: KVM then keeps the same bits by itself.
+ * without hardware A/D bits if KVM then keeps the same bits by itself.
  * @param hasAdBits whether the CPU maintains EPT A/D bits
  * @param hasExecOnly whether execute-only entries are possible; decides whether R is implied where the rule
  *   set's present mask carries it, and has no effect elsewhere
@@ -21,12 +21,13 @@ import type { SpteFormat } from "./spte-format.js";
 export function kvmMmuSetEptMasks(format: SpteFormat, hasAdBits: boolean, hasExecOnly: boolean): SpteFormat {
   const { rules } = format;
   const impliedRead = rules.eptPresentMaskCarriesRead && !hasExecOnly ? PT_PRESENT_MASK : 0n;
+  const hasMasks = hasAdBits || rules.softwareAdBits;
   const ept: SpteFormat = {
     ...format,
     kvmAdEnabled: hasAdBits,
     shadowUserMask: rules.eptUserMask,
-    shadowAccessedMask: VMX_EPT_ACCESS_BIT,
-    shadowDirtyMask: VMX_EPT_DIRTY_BIT,
+    shadowAccessedMask: hasMasks ? VMX_EPT_ACCESS_BIT : 0n,
+    shadowDirtyMask: hasMasks ? VMX_EPT_DIRTY_BIT : 0n,
     shadowNxMask: 0n,
     shadowXsMask: rules.eptXsMask,
     shadowXuMask: rules.eptXuMask,

@@ -108,12 +108,20 @@ function mappingBits(format: SpteFormat, input: MakeSpteInput): bigint {
   );
 }
 
-/**
- * Whether granting W needs the unsync question. An entry that already was writable at this level does not;
- * as in the kernel the old value is examined without a look at its present bit.
- */
-function mustAskUnsync(input: MakeSpteInput): boolean {
-  return !isLastSpte(input.oldSpte, input.level) || !isWritablePte(input.oldSpte);
+/** Whether somebody, CPU or KVM, keeps A and D in the new entry. */
+function hasAdBits(format: SpteFormat, input: MakeSpteInput): boolean {
+  return format.rules.softwareAdBits || !input.adDisabled;
+}
+
+/** Whether the old value is writable at this level; as in the kernel it is examined without a look at its present bit. */
+function replacesWritable(input: MakeSpteInput): boolean {
+  return isLastSpte(input.oldSpte, input.level) && isWritablePte(input.oldSpte);
+}
+
+/** What a writable entry has of D from the start. */
+function bornDirty(format: SpteFormat, input: MakeSpteInput): bigint {
+  if (!hasAdBits(format, input)) return 0n;
+  return format.rules.dirtyOnRewrite || !replacesWritable(input) ? format.shadowDirtyMask : 0n;
 }
 
 /** Kernel warnings for this call: no access at all, reserved bits, a writable huge page under dirty logging. */
@@ -133,23 +141,23 @@ function countWarnings(format: SpteFormat, input: MakeSpteInput, spte: Spte, mar
  */
 export function makeSpte(format: SpteFormat, input: MakeSpteInput): MakeSpteResult {
   const access = effectiveAccess(format, input);
-  const demand = !input.prefetch || input.synchronizing;
+  const demand = !input.prefetch || (input.synchronizing && format.rules.resyncKeepsAccessed);
   let spte = BigInt.asUintN(
     64,
     SPTE_MMU_PRESENT_MASK |
       format.shadowPresentMask |
       adType(format, input) |
-      (demand ? format.shadowAccessedMask : 0n) |
+      (demand && hasAdBits(format, input) ? format.shadowAccessedMask : 0n) |
       permissionBits(format, access) |
       mappingBits(format, input),
   );
   const wantsWrite = (access & format.rules.accWriteMask) !== 0;
-  const unsyncCalled = wantsWrite && input.tryToUnsyncPages !== null && mustAskUnsync(input);
+  const unsyncCalled = wantsWrite && input.tryToUnsyncPages !== null && !replacesWritable(input);
   const wrprot = unsyncCalled && input.tryToUnsyncPages!() !== 0;
   if (wantsWrite && !wrprot) {
     spte = BigInt.asUintN(
       64,
-      spte | PT_WRITABLE_MASK | format.shadowMmuWritableMask | format.shadowDirtyMask,
+      spte | PT_WRITABLE_MASK | format.shadowMmuWritableMask | bornDirty(format, input),
     );
   }
   const finished = demand ? (spte as Spte) : markSpteForAccessTrack(format, spte as Spte);

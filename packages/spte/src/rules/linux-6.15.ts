@@ -1,4 +1,5 @@
 import type { Spte } from "../address/spte.js";
+import { mergedVolatileRule } from "../update/volatile-rule.js";
 import type { RuleSet } from "./rule-set.js";
 
 /** Linux 6.15: lockless aging as merged (arch/x86/kvm/mmu/spte.h and spte.c of that release). */
@@ -10,6 +11,10 @@ export const linux615: RuleSet = Object.freeze({
   spteTdpAdMask: 0x0030000000000000n,
   spteTdpAdDisabled: 0x0010000000000000n,
   spteTdpAdWrprotOnly: 0x0020000000000000n,
+
+  softwareAdBits: true,
+  resyncKeepsAccessed: true,
+  dirtyOnRewrite: true,
 
   accTrackSavedBitsMask: 0x5n,
   accTrackSavedBitsShift: 54n,
@@ -52,11 +57,17 @@ export const linux615: RuleSet = Object.freeze({
   marksHostMmio: false,
   warnsOnMmioSpteWithoutCaching: true,
 
+  volatileRule: mergedVolatileRule,
+  mmuSpteUpdateFlush: "mmu-writable-lost",
+
   agingUpdate: "fetch-and",
   rmapWalkStart: "head",
 
   tdpTeardownOrder: "after-event",
+  tdpAgedRoots: "valid",
   tdpPrefetchSpurious: "present",
+  tdpAllowedSpurious: true,
+  tdpDirtyLogOff: "make-huge",
   tdpZapSp: "write-lock",
 
   shadowPageHash: "with-vm",

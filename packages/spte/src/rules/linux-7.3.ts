@@ -1,4 +1,5 @@
 import type { Spte } from "../address/spte.js";
+import { mergedVolatileRule } from "../update/volatile-rule.js";
 import type { RuleSet } from "./rule-set.js";
 
 /** Linux 7.3: user-execute as a permission of its own, aging by compare-exchange (7.3.4 was read). */
@@ -10,6 +11,10 @@ export const linux73: RuleSet = Object.freeze({
   spteTdpAdMask: 0x3000000000000000n,
   spteTdpAdDisabled: 0x1000000000000000n,
   spteTdpAdWrprotOnly: 0x2000000000000000n,
+
+  softwareAdBits: true,
+  resyncKeepsAccessed: true,
+  dirtyOnRewrite: true,
 
   accTrackSavedBitsMask: 0x405n,
   accTrackSavedBitsShift: 52n,
@@ -52,11 +57,17 @@ export const linux73: RuleSet = Object.freeze({
   marksHostMmio: true,
   warnsOnMmioSpteWithoutCaching: false,
 
+  volatileRule: mergedVolatileRule,
+  mmuSpteUpdateFlush: "mmu-writable-lost",
+
   agingUpdate: "cmpxchg",
   rmapWalkStart: "locked-value",
 
   tdpTeardownOrder: "before-event",
+  tdpAgedRoots: "valid",
   tdpPrefetchSpurious: "leaf",
+  tdpAllowedSpurious: true,
+  tdpDirtyLogOff: "make-huge",
   tdpZapSp: "read-lock",
 
   shadowPageHash: "with-first-shadow-root",

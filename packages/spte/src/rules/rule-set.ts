@@ -1,4 +1,5 @@
 import type { Spte } from "../address/spte.js";
+import type { VolatileRule } from "../update/volatile-rule.js";
 
 /**
  * Where the memslot generation sits in an MMIO SPTE: two runs of bits around the gfn
@@ -52,6 +53,16 @@ export interface RuleSet {
   /** A/D bits exist, but dirty logging must write-protect (`SPTE_TDP_AD_WRPROT_ONLY`). */
   readonly spteTdpAdWrprotOnly: bigint;
 
+  /**
+   * Whether KVM keeps A and D itself, at the places of the hardware bits, in entries whose A/D bits the CPU does not maintain. If not, such
+   * an entry has neither: it counts as accessed unless it is access-tracked, and as dirty if it is writable.
+   */
+  readonly softwareAdBits: boolean;
+  /** Whether an entry that is re-synced with the guest's counts as used, as one made for an access does, and not as a prefetch. */
+  readonly resyncKeepsAccessed: boolean;
+  /** Whether a writable leaf is born dirty even if it replaces a writable leaf; else that one's dirtiness was accounted for. */
+  readonly dirtyOnRewrite: boolean;
+
   /** Permission bits saved by access tracking (`SHADOW_ACC_TRACK_SAVED_BITS_MASK`); never W. */
   readonly accTrackSavedBitsMask: bigint;
   /** How far left they are saved (`SHADOW_ACC_TRACK_SAVED_BITS_SHIFT`). */
@@ -96,6 +107,16 @@ export interface RuleSet {
   /** Whether creating an MMIO SPTE without MMIO caching is a warning. */
   readonly warnsOnMmioSpteWithoutCaching: boolean;
 
+  /**
+   * When a plain store over a present leaf could lose an update, in a kernel that is nothing but this rule set (`spte_needs_atomic_update`).
+   * An MMU goes by its own option: which rule is right depends on whether it ages under `mmu_lock`.
+   */
+  readonly volatileRule: VolatileRule;
+  /**
+   * Shadow MMU: what of a leaf must go for a flush to be due (`mmu_spte_update`): MMU-writable; or W while MMU-writable was set, or A, or D.
+   */
+  readonly mmuSpteUpdateFlush: "mmu-writable-lost" | "writable-accessed-or-dirty-lost";
+
   /** How aging clears A where the CPU maintains it: an unconditional atomic AND, or one compare-exchange. */
   readonly agingUpdate: "fetch-and" | "cmpxchg";
   /** Where a lockless rmap walk starts: at the head, read again, or at the value the rmap lock returned. */
@@ -103,8 +124,17 @@ export interface RuleSet {
 
   /** TDP MMU: whether a removed table is torn down after the event of the entry that pointed to it, or before. */
   readonly tdpTeardownOrder: "after-event" | "before-event";
-  /** TDP MMU: which present entries make a prefetch spurious: any, or leaves only. */
-  readonly tdpPrefetchSpurious: "present" | "leaf";
+  /** TDP MMU: the roots whose leaves aging looks at: valid ones, or those that wait to be zapped as well. */
+  readonly tdpAgedRoots: "valid" | "all";
+  /** TDP MMU: which present entries make a prefetch spurious: none, any, or leaves only. */
+  readonly tdpPrefetchSpurious: "none" | "present" | "leaf";
+  /** TDP MMU: whether a leaf that allows the access makes a fault spurious; else the leaf is built anew and compared. */
+  readonly tdpAllowedSpurious: boolean;
+  /**
+   * TDP MMU: what becomes of small pages that could be huge once dirty logging is off: their table is zapped and the next fault maps a huge
+   * page, or a huge leaf made of one of them replaces it.
+   */
+  readonly tdpDirtyLogOff: "zap" | "make-huge";
   /** TDP MMU: how one table is removed for NX recovery: a store under write, or a compare-exchange under read. */
   readonly tdpZapSp: "write-lock" | "read-lock";
 

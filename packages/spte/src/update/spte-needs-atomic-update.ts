@@ -13,19 +13,17 @@ function cpuMaySetDirty(format: SpteFormat, spte: Spte): boolean {
 
 /**
  * Whether a plain store over this shadow-present leaf could lose somebody else's update, although the writer
- * holds `mmu_lock` (`spte_needs_atomic_update`). Three rules, in this order:
+ * holds `mmu_lock`, by the rule set's own volatile rule (`spte_needs_atomic_update`). Since 6.15 three rules, in this order:
  * 1. not writable but MMU-writable: a fast page fault may set W by compare-exchange;
  * 2. software A/D bits: lockless aging may access-track it and a fast page fault restore it;
  * 3. writable and clean: the CPU may set D.
  * A lost Accessed bit is accepted.
  */
 export function spteNeedsAtomicUpdate(format: SpteFormat, spte: Spte): boolean {
-  if (!isWritablePte(spte) && isMmuWritableSpte(format, spte)) return true;
-  if (!spteAdEnabled(format, spte)) return true;
-  return cpuMaySetDirty(format, spte);
+  return spteNeedsAtomicUpdateUnder(format.rules.volatileRule, format, spte);
 }
 
-/** The same question under an explicit rule; with `mergedVolatileRule` it equals `spteNeedsAtomicUpdate`. */
+/** The same question under an explicit rule. */
 export function spteNeedsAtomicUpdateUnder(rule: VolatileRule, format: SpteFormat, spte: Spte): boolean {
   if (!isWritablePte(spte) && isMmuWritableSpte(format, spte)) return true;
   if (!spteAdEnabled(format, spte)) return rule.everyAdDisabled || isAccessTrackSpte(format, spte);

@@ -24,7 +24,7 @@ export const v9VolatileRule: VolatileRule = Object.freeze({
   accessedBit: false,
 });
 
-/** `spte_has_volatile_bits` of the tree the series was written for. */
+/** `spte_has_volatile_bits` of 6.12 and of the tree the series was written for. */
 export const baseVolatileRule: VolatileRule = Object.freeze({
   name: "base",
   everyAdDisabled: false,

@@ -11,7 +11,7 @@ import {
 import { TdpIter } from "../iterator/tdp-iter.js";
 import { type KvmMmuPage, spRole } from "../page/kvm-mmu-page.js";
 import { nextMatchingRoot } from "../root/root-list.js";
-import { KVM_VALID_ROOTS } from "../root/root-types.js";
+import { KVM_ALL_ROOTS, KVM_VALID_ROOTS } from "../root/root-types.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { ageRootNatively } from "./age-root-natively.js";
 import { ageSpteLockless, ageSpteUnderMmuLock } from "./age-spte.js";
@@ -38,6 +38,11 @@ export function ageRootByIterator(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage, start
   return young;
 }
 
+/** The roots that aging looks at. One that waits to be zapped may still map the page, but nobody enters the guest with it again. */
+function agedRoots(mmu: TdpMmu): number {
+  return mmu.format.rules.tdpAgedRoots === "all" ? KVM_ALL_ROOTS : KVM_VALID_ROOTS;
+}
+
 /** Whether a root's leaves can be aged by the native loop with the same effect. */
 function canAgeNatively(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage): boolean {
   const { aging, leafScan } = mmu.options;
@@ -51,8 +56,8 @@ function assertAgingLocks(mmu: TdpMmu, cpu: Cpu): void {
 }
 
 /**
- * `kvm_tdp_mmu_age_gfn_range`: clears the accessed state of every leaf that maps the range in a valid root of the slot's address
- * space; true if any was accessed. Huge leaves count, and are aged, as a whole.
+ * `kvm_tdp_mmu_age_gfn_range`: clears the accessed state of every leaf that maps the range in a root of the slot's address
+ * space, a valid one since 6.14; true if any was accessed. Huge leaves count, and are aged, as a whole.
  *
  * Lockless form: one RCU section around all roots keeps roots and tables from being freed; `kvm->srcu`, held by the
  * caller, keeps the slot. No `mmu_lock`, no flush, no yield, no sleep. An entry may change between the look and the write;
@@ -61,15 +66,16 @@ function assertAgingLocks(mmu: TdpMmu, cpu: Cpu): void {
 export function kvmTdpMmuAgeGfnRange(mmu: TdpMmu, cpu: Cpu, range: KvmGfnRange): boolean {
   assertAgingLocks(mmu, cpu);
   const asId = slotAsId(cpu, range.slot);
+  const types = agedRoots(mmu);
   let young = false;
   cpu.rcuReadLock();
-  let root = nextMatchingRoot(mmu, cpu, NO_ROOT, asId, KVM_VALID_ROOTS);
+  let root = nextMatchingRoot(mmu, cpu, NO_ROOT, asId, types);
   while (root !== NO_ROOT) {
     const rootYoung = canAgeNatively(mmu, cpu, root)
       ? ageRootNatively(mmu, cpu, root, range.start, range.end)
       : ageRootByIterator(mmu, cpu, root, range.start, range.end);
     young = rootYoung || young;
-    root = nextMatchingRoot(mmu, cpu, root, asId, KVM_VALID_ROOTS);
+    root = nextMatchingRoot(mmu, cpu, root, asId, types);
   }
   cpu.rcuReadUnlock();
   return young;
@@ -87,18 +93,19 @@ function rootIsYoung(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage, start: Gfn, end: G
 }
 
 /**
- * `kvm_tdp_mmu_test_age_gfn`: true if any leaf that maps the range in a valid root is accessed. Changes nothing, and stops at
+ * `kvm_tdp_mmu_test_age_gfn`: true if any leaf that maps the range in such a root is accessed. Changes nothing, and stops at
  * the first.
  */
 export function kvmTdpMmuTestAgeGfn(mmu: TdpMmu, cpu: Cpu, range: KvmGfnRange): boolean {
   assertAgingLocks(mmu, cpu);
   const asId = slotAsId(cpu, range.slot);
+  const types = agedRoots(mmu);
   let young = false;
   cpu.rcuReadLock();
-  let root = nextMatchingRoot(mmu, cpu, NO_ROOT, asId, KVM_VALID_ROOTS);
+  let root = nextMatchingRoot(mmu, cpu, NO_ROOT, asId, types);
   while (root !== NO_ROOT && !young) {
     young = rootIsYoung(mmu, cpu, root, range.start, range.end);
-    root = nextMatchingRoot(mmu, cpu, root, asId, KVM_VALID_ROOTS);
+    root = nextMatchingRoot(mmu, cpu, root, asId, types);
   }
   cpu.rcuReadUnlock();
   return young;

@@ -3,6 +3,7 @@ import { type PrimaryMmu, type Slot, slotBaseGfn, slotNpages } from "@kvm-age/me
 import { type Gfn, PG_LEVEL_2M, PG_LEVEL_4K } from "@kvm-age/spte";
 import { kvmTdpMmuRecoverHugePages } from "../huge/kvm-tdp-mmu-recover-huge-pages.js";
 import { kvmTdpMmuTrySplitHugePages } from "../huge/kvm-tdp-mmu-try-split-huge-pages.js";
+import { kvmTdpMmuZapCollapsibleSptes } from "../huge/kvm-tdp-mmu-zap-collapsible-sptes.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { kvmTdpMmuClearDirtyPtMasked } from "./clear-dirty-pt-masked.js";
 import { kvmTdpMmuClearDirtySlot, kvmTdpMmuWrprotSlot } from "./dirty-log-slot.js";
@@ -36,7 +37,7 @@ export function kvmTdpMmuSlotEnableDirtyLogging(mmu: TdpMmu, cpu: Cpu, slot: Slo
   });
 }
 
-/** TDP part of `kvm_mmu_slot_apply_flags` when logging was switched off: recovers huge pages. Held: `slots_lock`. */
+/** TDP part of `kvm_mmu_slot_apply_flags` when logging was switched off: huge pages again, now or by the next fault. Held: `slots_lock`. */
 export function kvmTdpMmuSlotDisableDirtyLogging(
   mmu: TdpMmu,
   cpu: Cpu,
@@ -44,7 +45,9 @@ export function kvmTdpMmuSlotDisableDirtyLogging(
   slot: Slot,
 ): void {
   cpu.lockdep.assertHeld(mmu.memslots.locks.slotsLock, "write");
-  withReadLock(mmu, cpu, () => kvmTdpMmuRecoverHugePages(mmu, cpu, primary, slot));
+  const recover =
+    mmu.format.rules.tdpDirtyLogOff === "zap" ? kvmTdpMmuZapCollapsibleSptes : kvmTdpMmuRecoverHugePages;
+  withReadLock(mmu, cpu, () => recover(mmu, cpu, primary, slot));
 }
 
 /** Index of the lowest and highest set bit of a non-zero 64-bit mask. */

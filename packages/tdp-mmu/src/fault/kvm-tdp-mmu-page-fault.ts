@@ -71,7 +71,7 @@ function handleFault(
   asId: number,
 ): RetPf {
   if (fault.rsvd) {
-    const cached = handleMmioPageFault(mmu, cpu, fault, vcpu.locklessWalk, asId);
+    const cached = handleMmioPageFault(mmu, cpu, fault, vcpu.locklessWalk, asId, true);
     if (cached !== RetPf.invalid) return cached;
   }
   if (pageFaultHandlePageTrack(mmu, cpu, fault)) return RetPf.writeProtected;

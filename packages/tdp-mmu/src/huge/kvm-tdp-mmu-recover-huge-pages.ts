@@ -1,17 +1,9 @@
 import type { Address, Cpu } from "@kvm-age/machine";
-import {
-  kvmMmuMaxMappingLevel,
-  kvmSlotDirtyTrackEnabled,
-  type PrimaryMmu,
-  type Slot,
-  slotBaseGfn,
-  slotNpages,
-} from "@kvm-age/memslot";
+import { kvmSlotDirtyTrackEnabled, type PrimaryMmu, type Slot } from "@kvm-age/memslot";
 import {
   type Gfn,
   isLastSpte,
   isShadowPresentPte,
-  KVM_MAX_HUGEPAGE_LEVEL,
   kvmPagesPerHpage,
   makeHugeSpte,
   PG_LEVEL_2M,
@@ -26,6 +18,7 @@ import type { KvmMmuPage } from "../page/kvm-mmu-page.js";
 import { sptepToSp } from "../page/tdp-mmu-sp.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { tdpMmuSetSpteAtomic } from "../write/tdp-mmu-set-spte.js";
+import { isRecoverableTable } from "./is-recoverable-table.js";
 
 /** The table could not be searched to the end before somebody wanted the lock. */
 const AGAIN = "again";
@@ -45,16 +38,6 @@ function tdpMmuMakeHugeSpte(mmu: TdpMmu, cpu: Cpu, parent: TdpIter): Spte | null
     return makeHugeSpte(mmu.format, iter.oldSpte, parent.level, mmu.nxHugePages);
   }
   return null;
-}
-
-/** Whether the entry points to a table whose whole range the slot may map by one huge leaf. */
-function isRecoverable(mmu: TdpMmu, cpu: Cpu, primary: PrimaryMmu, slot: Slot, iter: TdpIter): boolean {
-  const { oldSpte, level, gfn } = iter;
-  if (level > KVM_MAX_HUGEPAGE_LEVEL || !isShadowPresentPte(oldSpte) || isLastSpte(oldSpte, level))
-    return false;
-  const base = slotBaseGfn(cpu, slot);
-  if (gfn < base || gfn >= base + slotNpages(cpu, slot)) return false;
-  return kvmMmuMaxMappingLevel(mmu.memslots, cpu, primary, slot, gfn, KVM_MAX_HUGEPAGE_LEVEL) >= level;
 }
 
 /** `recover_huge_pages_range`: one root's part of the slot, its flush included. */
@@ -77,7 +60,9 @@ function recoverHugePagesRange(
       iter.next(cpu);
       continue;
     }
-    const huge = isRecoverable(mmu, cpu, primary, slot, iter) ? tdpMmuMakeHugeSpte(mmu, cpu, iter) : null;
+    const huge = isRecoverableTable(mmu, cpu, primary, slot, iter)
+      ? tdpMmuMakeHugeSpte(mmu, cpu, iter)
+      : null;
     // Broken off, or the exchange was lost: the same entry again, with the yield check.
     if (huge === AGAIN) continue;
     if (huge !== null) {

@@ -52,9 +52,7 @@ function insertTable(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu, fault: KvmPageFaul
  */
 export function kvmTdpMmuMap(mmu: TdpMmu, cpu: Cpu, vcpu: TdpMmuVcpu, fault: KvmPageFault): RetPf {
   cpu.lockdep.assertHeld(mmu.mmuLock, "read");
-  if (cpu.tracing) {
-    traceKvmMmuSpteRequested(cpu, fault.gfn, fault.pfn, fault.goalLevel, mmu.format.rules.accAll);
-  }
+  if (cpu.tracing) traceKvmMmuSpteRequested(cpu, fault, mmu.format.rules.accAll);
   cpu.rcuReadLock();
   const result = mapUnderRcu(mmu, cpu, vcpu, fault);
   cpu.rcuReadUnlock();

@@ -25,15 +25,16 @@ import { spRole } from "../page/kvm-mmu-page.js";
 import { sptepToSp } from "../page/tdp-mmu-sp.js";
 import type { TdpMmu } from "../tdp-mmu.js";
 import { tdpMmuSetSpteAtomic } from "../write/tdp-mmu-set-spte.js";
-import { kvmTdpMmuReadSpte } from "../write/tdp-spte-access.js";
 
-/** Whether the entry makes the fault unnecessary before a new value is built. */
+/** Whether, by the rule set, the entry makes the fault unnecessary before a new value is built. */
 function isSpurious(mmu: TdpMmu, fault: KvmPageFault, iter: TdpIter): boolean {
   const { oldSpte, level } = iter;
   if (!isShadowPresentPte(oldSpte)) return false;
   const leaf = isLastSpte(oldSpte, level);
-  if (fault.prefetch && (leaf || mmu.format.rules.tdpPrefetchSpurious === "present")) return true;
-  return leaf && isAccessAllowed(mmu.format, fault, oldSpte);
+  const { tdpPrefetchSpurious, tdpAllowedSpurious } = mmu.format.rules;
+  if (fault.prefetch && tdpPrefetchSpurious === "present") return true;
+  if (fault.prefetch && tdpPrefetchSpurious === "leaf" && leaf) return true;
+  return tdpAllowedSpurious && leaf && isAccessAllowed(mmu.format, fault, oldSpte);
 }
 
 /** What the entry is to hold for the fault: a leaf, or without a slot the value that caches that. */
@@ -84,15 +85,13 @@ function resultOf(
   leaf: LeafSpte,
   spurious: boolean,
 ): RetPf {
-  if (leaf.wrprot && fault.write) return RetPf.writeProtected;
   if (isMmioSpte(mmu.format, leaf.spte)) {
     cpu.fetchAdd32(mmu.statistics.word("pf_mmio_spte_created"), 1, "relaxed");
-    if (cpu.tracing) traceMarkMmioSpte(cpu, iter.sptep, iter.gfn, leaf.spte);
+    if (cpu.tracing) traceMarkMmioSpte(mmu.format, cpu, iter.sptep, iter.gfn, leaf.spte);
     return RetPf.emulate;
   }
-  if (cpu.tracing) {
-    traceKvmMmuSetSpte(cpu, iter.level, iter.gfn, iter.sptep, kvmTdpMmuReadSpte(cpu, iter.sptep));
-  }
+  if (cpu.tracing) traceKvmMmuSetSpte(mmu.format, cpu, iter.level, iter.gfn, iter.sptep);
+  if (leaf.wrprot && fault.write) return RetPf.writeProtected;
   return spurious ? RetPf.spurious : RetPf.fixed;
 }
 

@@ -37,3 +37,9 @@ export function traceKvmMmuGetPage(mmu: TdpMmu, cpu: Cpu, sp: KvmMmuPage): void 
 export function traceKvmMmuPrepareZapPage(mmu: TdpMmu, cpu: Cpu, sp: KvmMmuPage): void {
   cpu.trace({ name: "kvm_mmu_prepare_zap_page", fields: pageFields(mmu, cpu, sp) });
 }
+
+/** Emits `kvm_mmu_zap_all_fast`, before the generation is toggled. The pages it counts are shadow pages: there are none. */
+export function traceKvmMmuZapAllFast(mmu: TdpMmu, cpu: Cpu): void {
+  const fields = { mmu_valid_gen: cpu.readOnce32(mmu.mmuValidGenWord), mmu_used_pages: 0 };
+  cpu.trace({ name: "kvm_mmu_zap_all_fast", fields });
+}

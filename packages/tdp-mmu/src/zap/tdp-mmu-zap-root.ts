@@ -37,15 +37,16 @@ function zapRootAtLevel(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage, shared: boolean
 }
 
 /**
- * `tdp_mmu_zap_root`: empties a root, from small to large so that no single step tears down a big populated subtree. No
- * TLB flush.
+ * `tdp_mmu_zap_root`: empties a root, from small to large so that no single step tears down a big populated subtree, unless the MMU
+ * is to be proved. No TLB flush.
  *
  * @throws RootStateError if the root has no reference.
  */
 export function tdpMmuZapRoot(mmu: TdpMmu, cpu: Cpu, root: KvmMmuPage, shared: boolean): void {
   if (cpu.readOnce32(rootCountWord(root)) === 0) throw new RootStateError("zapped without a reference", root);
   cpu.rcuReadLock();
-  const levels: PgLevel[] = [PG_LEVEL_4K, PG_LEVEL_2M, PG_LEVEL_1G, roleLevel(spRole(cpu, root))];
-  for (const level of levels) zapRootAtLevel(mmu, cpu, root, shared, level);
+  const small = mmu.options.proveMmu ? [] : [PG_LEVEL_4K, PG_LEVEL_2M];
+  for (const level of [...small, PG_LEVEL_1G, roleLevel(spRole(cpu, root))])
+    zapRootAtLevel(mmu, cpu, root, shared, level);
   cpu.rcuReadUnlock();
 }

@@ -1,4 +1,4 @@
-import { linux73, linux615, type RuleSet, type Spte } from "@kvm-age/spte";
+import { linux73, linux612, linux615, type RuleSet, type Spte } from "@kvm-age/spte";
 import type { GuestInit } from "./guest.js";
 
 /**
@@ -127,10 +127,59 @@ export const FORMATS: readonly ReferenceFormat[] = [
   },
 ];
 
+/** Every format of 6.12, which ages under `mmu_lock`. */
+export const FORMATS_612: readonly ReferenceFormat[] = [
+  {
+    name: "6.12 EPT",
+    init: { mode: "ept", ruleSet: linux612 },
+    ruleSet: linux612,
+    adBits: true,
+    demand: 0x8600000012345b77n,
+    prefetch: 0x8600000012345a77n,
+    hostReadOnly: 0x8000000012345975n,
+    writeProtected: 0x8200000012345975n,
+    aged: 0x8600000012345a77n,
+    restoredByRead: null,
+    logged: 0x8600000012345b75n,
+    huge: 0x8600000040000bf7n,
+    table: 0x8000000123456907n,
+    frozen: frozen615,
+    ...ept,
+  },
+  {
+    name: "6.12 EPT without A/D bits",
+    init: { mode: "ept", adBits: false, ruleSet: linux612 },
+    ruleSet: linux612,
+    adBits: false,
+    demand: 0x8610000012345877n,
+    prefetch: 0x8750000012345870n,
+    hostReadOnly: 0x8010000012345875n,
+    writeProtected: 0x8210000012345875n,
+    aged: 0x8750000012345870n,
+    restoredByRead: 0x8610000012345875n,
+    logged: 0x8610000012345875n,
+    huge: 0x86100000400008f7n,
+    table: 0x8010000123456807n,
+    frozen: frozen615,
+    ...ept,
+  },
+  {
+    name: "6.12 NPT",
+    init: { mode: "npt", ruleSet: linux612 },
+    ruleSet: linux612,
+    ...npt,
+    frozen: frozen615,
+  },
+];
+
+/** Every format there is. */
+export const EVERY_FORMAT: readonly ReferenceFormat[] = [...FORMATS, ...FORMATS_612];
+
 /** The rule sets by name. */
 export const RULE_SETS: readonly (readonly [string, RuleSet])[] = [
   ["linux-7.3", linux73],
   ["linux-6.15", linux615],
+  ["linux-6.12", linux612],
 ];
 
 const ADDRESS_MASK = 0x000ffffffffff000n;

@@ -1,7 +1,9 @@
+import type { NeighbourEventFields } from "./neighbour-event-fields.js";
+
 /** The state of a page-table page as the page-class events print it (`sp gen … gfn … l…`). */
 export interface KvmMmuPageFields {
-  /** `mmu_valid_gen`, 0 or 1. For pages of the TDP MMU the same storage has another meaning. */
-  readonly gen: number;
+  /** `mmu_valid_gen`, 0 or 1. For pages of the TDP MMU the same storage has another meaning. Null in the text of trace-cmd's plugin. */
+  readonly gen: number | null;
   /** First gfn that the page maps; of a page that shadows a guest table, the gfn of that table. */
   readonly gfn: number;
   /** 1 to 5. */
@@ -14,7 +16,8 @@ export interface KvmMmuPageFields {
   readonly access: number;
   readonly invalid: boolean;
   readonly nxe: boolean;
-  readonly ad: boolean;
+  /** Null in the text of trace-cmd's plugin. */
+  readonly ad: boolean | null;
   /** Uses as a root. */
   readonly root: number;
   readonly unsync: boolean;
@@ -27,7 +30,7 @@ export interface KvmMmuPageFields {
  * gfns, pfns, host-virtual and guest-physical addresses are numbers, exact: a value that a double cannot hold is damage. Everything
  * that uses all 64 bits is a `bigint`: SPTEs, guest entries, guest-linear addresses, error codes, pointers.
  */
-export interface KvmEventFields {
+export interface KvmEventFields extends NeighbourEventFields {
   /** A secondary `clear_young` or `clear_flush_young` enters KVM: host-virtual bytes from `start` up to, not including, `end`. */
   readonly kvm_age_hva: { readonly start: number; readonly end: number };
   readonly kvm_test_age_hva: { readonly hva: number };
@@ -39,7 +42,10 @@ export interface KvmEventFields {
     readonly address: bigint;
     readonly error_code: bigint;
   };
-  /** `pfn` is that of the faulting 4 KiB page at every level. `access` is null before 7.3, which does not print it. */
+  /**
+   * `pfn` is that of the faulting 4 KiB page at every level, 2^63 (`KVM_PFN_NOSLOT`) outside every slot. `access` is read as null from the
+   * text of kernels before 7.3, which do not print it; who emits an event always gives it.
+   */
   readonly kvm_mmu_spte_requested: {
     readonly gfn: number;
     readonly pfn: number;
@@ -102,7 +108,7 @@ export interface KvmEventFields {
   };
   /** `addr` is 0 when the MMU is direct. */
   readonly handle_mmio_page_fault: { readonly addr: bigint; readonly gfn: number; readonly access: number };
-  /** `pferr`: the access asked for. */
+  /** `pferr`: the access asked for; of a page fault, the low half of its error code without RSVD. */
   readonly kvm_mmu_pagetable_walk: { readonly addr: bigint; readonly pferr: number };
   readonly kvm_mmu_paging_element: { readonly pte: bigint; readonly level: number };
   /** `gpa` of the guest's entry. */

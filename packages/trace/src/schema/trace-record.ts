@@ -13,7 +13,10 @@ export interface RecordOrigin {
   readonly cpu: number;
   /** The latency flags (`...1.`), empty if the text has none. */
   readonly flags: string;
-  /** Nanoseconds of the trace clock. Microseconds stay exact for 285 years of uptime, nanoseconds for 104 days. */
+  /**
+   * Nanoseconds of the trace clock. Microseconds stay exact for 146 years of uptime, nanoseconds for 104 days. Of a clock that does not
+   * count nanoseconds (`counter`, `x86-tsc`, `uptime`): what it counts.
+   */
   readonly timestampNs: number;
 }
 
@@ -40,6 +43,8 @@ export interface ProbeRecord extends RecordOrigin {
   readonly place: string;
   /** Arguments by name. Values that are no integers are left out. */
   readonly args: Readonly<Record<string, bigint>>;
+  /** Names of the arguments that stand in decimal (types `u8` to `s64`). Without it all are hexadecimal, as an argument without a type is. */
+  readonly decimalArgs?: readonly string[];
 }
 
 /** An event of somebody else, or one of KVM's without a layout here. */

@@ -58,6 +58,7 @@ function spteWords(
     ({ bits, name, meaning }) => `${field}, kernel -> model: ${name} (bits ${bits}) ${meaning}`,
   );
   if (changes[0]?.name !== "kind") return words;
-  const states = (spte: Spte): string => explainSpte(format, spte, level).states.join("; ");
-  return [...words, `${field} of the kernel: ${states(kernel)}`, `${field} of the model: ${states(model)}`];
+  const states = [kernel, model].map((spte) => explainSpte(format, spte, level).states.join("; "));
+  const sides = [`${field} of the kernel: ${states[0]}`, `${field} of the model: ${states[1]}`];
+  return [...words, ...sides.filter((_, side) => states[side] !== "")];
 }

@@ -1,4 +1,5 @@
 import { kvmSetMemoryRegion } from "@kvm-age/memslot";
+import { noteSlotDeleted } from "../../../tracing/notes.js";
 import { pagesPerTestSlot, type TestSlot, testSlots } from "../../../vm/test-slots.js";
 import type { Vm } from "../../../vm/vm.js";
 import type { Actor } from "../../actor.js";
@@ -21,6 +22,7 @@ export function removeSlots(actor: Actor): null {
   for (const { slot, gpa, hva } of slotsToRemove(vm)) {
     const region = { slot, flags: 0, guestPhysAddr: gpa, memorySize: 0, userspaceAddr: hva };
     kvmSetMemoryRegion(vm.memslots, cpu, vm.kvm, region);
+    noteSlotDeleted(cpu, slot);
   }
   vm.hostMm.munmap(cpu, vm.hvaOf(0), pagesToUnmap(vm) * 4096);
   return null;
