@@ -4,7 +4,7 @@ import { ACCESS_EMULATE, ACCESS_FAILED, type AccessKind, type FaultErrno } from 
 import { FORMATS, type Format, gpaOf, LEAF_BITS, Rig } from "./support/rig.js";
 
 const absent: [Format, AccessKind, bigint, bigint][] = [
-  ["ept", "read", 0x181n, 0x1_0000_0004n],
+  ["ept", "read", 0x181n, 0x1_0000_0000n],
   ["ept", "write", 0x182n, 0x1_0000_0002n],
   ["ept", "fetch", 0x184n, 0x1_0000_0010n],
   ["npt", "read", 0x1_0000_0004n, 0x1_0000_0004n],
@@ -15,7 +15,7 @@ const absent: [Format, AccessKind, bigint, bigint][] = [
 const refused: [Format, AccessKind, bigint, bigint, bigint][] = [
   ["ept", "write", 0x35n, 0x1aan, 0x1_0000_0003n],
   ["ept", "fetch", 0x33n, 0x19cn, 0x1_0000_0011n],
-  ["ept", "read", 0x34n, 0x1a1n, 0x1_0000_0005n],
+  ["ept", "read", 0x34n, 0x1a1n, 0x1_0000_0001n],
   ["npt", "write", 0x5n, 0x1_0000_0007n, 0x1_0000_0007n],
   ["npt", "fetch", (1n << 63n) | 0x7n, 0x1_0000_0015n, 0x1_0000_0015n],
   ["npt", "read", 0x3n, 0x1_0000_0005n, 0x1_0000_0005n],
@@ -39,6 +39,14 @@ describe("error codes", () => {
       expect(rig.faults).toEqual([{ gpa: 0x1a2c42008, errorCode }]);
     },
   );
+
+  it("ept: a read is a user access for kernels up to 6.15", () => {
+    const rig = new Rig("ept");
+    const vcpu = rig.vcpu({ eptReadReportsUser: true });
+    expect(vcpu.access(rig.cpu, gpaOf(3), "read")).toBe(ACCESS_EMULATE);
+    expect(vcpu.lastFault(rig.cpu)).toMatchObject({ hardwareCode: 0x181n, errorCode: 0x1_0000_0004n });
+    expect(() => new Rig("npt").vcpu({ eptReadReportsUser: true })).toThrow(/eptReadReportsUser/);
+  });
 
   it.each(refused)(
     "%s: %s through leaf bits %x: hardware %x, PFERR %x",

@@ -210,8 +210,8 @@ describe.each(FORMATS)("over %s", (format) => {
 
 describe("a violation on the way through the guest's tables", () => {
   const cases: [string, "ept" | "npt", Partial<VcpuInit>, bigint, bigint][] = [
-    ["EPT with A/D: a read and a write", "ept", {}, 0x83n, 0x2_0000_0006n],
-    ["EPT without A/D: a read", "ept", { adEnabled: false }, 0x81n, 0x2_0000_0004n],
+    ["EPT with A/D: a read and a write", "ept", {}, 0x83n, 0x2_0000_0002n],
+    ["EPT without A/D: a read", "ept", { adEnabled: false }, 0x81n, 0x2_0000_0000n],
     ["NPT: a user write", "npt", {}, 0x2_0000_0006n, 0x2_0000_0006n],
   ];
 
@@ -231,7 +231,7 @@ describe("a violation on the way through the guest's tables", () => {
   });
 
   it.each<["ept" | "npt", bigint, bigint]>([
-    ["ept", 0xabn, 0x2_0000_0007n],
+    ["ept", 0xabn, 0x2_0000_0003n],
     ["npt", 0x2_0000_0007n, 0x2_0000_0007n],
   ])("%s: a write-protected table is refused to every walk", (format, hardwareCode, errorCode) => {
     const { cpu, rig, vcpu, tables } = setUp(format);

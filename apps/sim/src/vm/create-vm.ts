@@ -79,7 +79,9 @@ function baseGfnOf({ guestPages, aliasedSlots }: VmConfig): Gfn {
 function pagingOf(config: VmConfig): Omit<VcpuInit, "flushDomain"> {
   const format = formatOf(config);
   const pageFormat = MMU_SHAPES[config.mmu].tdp ? config.mmuMode : "shadow";
-  return { pageFormat, adEnabled: format.kvmAdEnabled, rootLevel: 4, maxPhyAddr: GUEST_PHYSICAL_BITS };
+  const eptReadReportsUser = pageFormat === "ept" && format.rules.eptReadReportsUser;
+  const maxPhyAddr = GUEST_PHYSICAL_BITS;
+  return { pageFormat, adEnabled: format.kvmAdEnabled, eptReadReportsUser, rootLevel: 4, maxPhyAddr };
 }
 
 /** Memory for the guest's own page tables, which have bytes. */

@@ -9,15 +9,27 @@ import {
 } from "./kit/kernel-traces.js";
 import { runHere } from "./kit/run-here.js";
 
-async function summaryOf({ path }: KernelTraceFile): Promise<TraceSummaryResult> {
+async function summarize({ path }: KernelTraceFile): Promise<TraceSummaryResult> {
   const { code, out, err } = await runHere("trace", "summary", path, "--json");
   expect({ code, err }).toEqual({ code: 0, err: "" });
   return traceSummaryResultSchema.parse(JSON.parse(out));
 }
 
+const summaries = new Map<string, Promise<TraceSummaryResult>>();
+
+/** The summary of a trace, made once. */
+function summaryOf(trace: KernelTraceFile): Promise<TraceSummaryResult> {
+  const summary = summaries.get(trace.name) ?? summarize(trace);
+  summaries.set(trace.name, summary);
+  return summary;
+}
+
 function count(summary: TraceSummaryResult, event: string): number {
   return summary.read.events.find(({ name }) => name === event)?.count ?? 0;
 }
+
+/** The one trace of 6.12 in which nothing is young, so that nothing shows the lock that aging holds. */
+const UNDECIDED = "linux-6.12-npt-tdpmmu/thp_split_dontneed";
 
 /** What the folder's name says of kernel and MMU. */
 function namedIdentity(folder: string): Partial<TraceSummaryResult["identity"]> {
@@ -31,9 +43,10 @@ function namedIdentity(folder: string): Partial<TraceSummaryResult["identity"]> 
   };
 }
 
-/** Low digits of an SPTE before and after aging: bit 5 (NPT), bit 8 (EPT), or bits 8 and R, W, X, XU (EPT without A/D). */
+/** Whether a change keeps the pfn and takes only A (bit 5 with NPT, bit 8 with EPT), or R, W, X and XU too (EPT without A/D). */
 function agesSpte(folder: string, before: bigint, after: bigint): boolean {
   const lost = before & ~after;
+  if (((before ^ after) & 0x000ffffffffff000n) !== 0n) return false;
   if (folder.includes("noad"))
     return (before & 0x800n) !== 0n && (after & 0xc07n) === 0x800n && (lost & 0x1n) !== 0n;
   const accessed = folder.includes("-ept-") ? 0x100n : 0x20n;
@@ -50,7 +63,8 @@ describe.each(KERNEL_TRACES)("summary of $name", (trace) => {
     const { identity } = await summaryOf(trace);
     expect(identity).toMatchObject(namedIdentity(trace.folder));
     expect(identity.evidence.length).toBeGreaterThanOrEqual(4);
-    expect(identity.evidence.filter((sentence) => sentence.includes("assumed"))).toEqual([]);
+    const assumed = identity.evidence.filter((sentence) => sentence.includes("assumed"));
+    expect(assumed.length).toBe(trace.name === UNDECIDED ? 1 : 0);
   });
 
   test("counts every event, line and answer that is there", async () => {

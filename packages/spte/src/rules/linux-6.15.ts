@@ -69,6 +69,7 @@ export const linux615: RuleSet = Object.freeze({
   tdpAllowedSpurious: true,
   tdpDirtyLogOff: "make-huge",
   tdpZapSp: "write-lock",
+  eptReadReportsUser: true,
 
   shadowPageHash: "with-vm",
   unsyncTrustsLpageInfo: false,

@@ -69,6 +69,7 @@ export const linux73: RuleSet = Object.freeze({
   tdpAllowedSpurious: true,
   tdpDirtyLogOff: "make-huge",
   tdpZapSp: "read-lock",
+  eptReadReportsUser: false,
 
   shadowPageHash: "with-first-shadow-root",
   unsyncTrustsLpageInfo: true,

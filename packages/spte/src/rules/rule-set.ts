@@ -122,6 +122,12 @@ export interface RuleSet {
   /** Where a lockless rmap walk starts: at the head, read again, or at the value the rmap lock returned. */
   readonly rmapWalkStart: "head" | "locked-value";
 
+  /**
+   * Whether the error code that KVM makes of an EPT violation calls a read a user access (`PFERR_USER_MASK`). Where a mapping has a bit for
+   * reading, a read is an access without flags.
+   */
+  readonly eptReadReportsUser: boolean;
+
   /** TDP MMU: whether a removed table is torn down after the event of the entry that pointed to it, or before. */
   readonly tdpTeardownOrder: "after-event" | "before-event";
   /** TDP MMU: the roots whose leaves aging looks at: valid ones, or those that wait to be zapped as well. */

@@ -184,6 +184,11 @@ export class ShadowEntries {
       });
       return null;
     }
+    const other = this.#otherGfn(record, fault);
+    if (other !== null && other !== gfn) {
+      const detail = `gfn ${hex(gfn)}, where the other lines of the fault say ${hex(other)}`;
+      this.#context.findings.report(contradicts, { rule: "fault-witnesses-agree", detail });
+    }
     if (fields.level !== level) return illegal(`level ${fields.level}, asked for ${level}`);
     const mapped = spteToPfn(this.#context.format, fields.spte as Spte);
     if (mapped !== pfn - (pfn % framesOfEntry(level)))

@@ -197,9 +197,16 @@ export class TdpChanges {
       entry,
     );
     const misprinted = misprintedEntry(this.#context, place, oldSpte);
-    if (misprinted !== null && differingBits(known, oldSpte) > 1) return misprinted;
+    if (misprinted !== null && (differingBits(known, oldSpte) > 1 || this.#keepsPage(record)))
+      return misprinted;
     entry.doubtful = true;
     return entry;
+  }
+
+  /** Whether both values of a line point to the same page, so that neither of them is misprinted there. */
+  #keepsPage({ fields }: ChangeRecord): boolean {
+    const moved = (fields.old_spte ^ fields.new_spte) & this.#context.format.spteBaseAddrMask;
+    return isShadowPresentPte(fields.new_spte as Spte) && moved === 0n;
   }
 
   /** Whether a fast page fault explains the difference, in a trace that shows none. */
@@ -245,17 +252,13 @@ export class TdpChanges {
   #judgeAs(task: Task, change: EntryChange): Finding | null {
     const finding = this.#context.changes.judge(change);
     if (change.operation !== "aging") return finding;
-    if (finding === null) {
-      task.notifier!.young = true;
-      return null;
-    }
-    if (
-      task.notifier!.gfns !== null ||
-      this.#context.changes.judge({ ...change, operation: "other" }) !== null
-    )
-      return finding;
-    task.notifier = null;
-    return null;
+    const isOther =
+      finding !== null &&
+      task.notifier!.gfns === null &&
+      this.#context.changes.judge({ ...change, operation: "other" }) === null;
+    if (isOther) task.notifier = null;
+    else task.notifier!.young = true;
+    return isOther ? null : finding;
   }
 
   #judgeRange(task: Task, entry: EntryState, { oldSpte, newSpte }: EntryChange): Finding | null {

@@ -33,6 +33,8 @@ export function judgeFastFault(
   const [oldSpte, newSpte] = [fields.old_spte as Spte, fields.new_spte as Spte];
   const detail = `${hex(oldSpte)} becomes ${hex(newSpte)}, fixed ${fields.fixed ? 1 : 0}`;
   if (fields.fixed && fields.spurious) return { rule: "fast-fault-flags", detail: "both fixed and spurious" };
+  const moved = BigInt.asUintN(64, (oldSpte ^ newSpte) & context.format.spteBaseAddrMask) !== 0n;
+  if (moved && fields.fixed && isShadowPresentPte(newSpte)) return { rule: "fast-fault-change", detail };
   if (racing) return null;
   if (!fields.fixed) {
     const same = isHardwareChange(context.format, oldSpte, newSpte, true);

@@ -2,12 +2,12 @@ import type { Spte } from "@kvm-age/spte";
 import type { KvmEvent } from "../schema/trace-record.js";
 import type { CheckContext } from "./check-context.js";
 import type { Faults } from "./faults.js";
-import { blameTheOther, hex } from "./findings.js";
+import { blameTheOther, type Finding, hex } from "./findings.js";
 import { judgeLetters } from "./judge-letters.js";
 import { flagsOf } from "./leaf-flags.js";
 import { entriesAt, explains } from "./locate-entry.js";
 import type { FaultInProgress, Task } from "./task.js";
-import type { EntryState, TdpTable } from "./tdp-table.js";
+import { type EntryState, roundGfn, type TdpTable } from "./tdp-table.js";
 
 type SetRecord = Extract<KvmEvent, { readonly name: "kvm_mmu_set_spte" }>;
 
@@ -36,11 +36,16 @@ export class TdpSetSpte {
     }
     this.#judgeValue(record, fault, entry);
     this.#judgeAddress(record, task, entry);
-    const letters = judgeLetters(this.#context.identity, record.fields);
+    const letters = judgeLetters(this.#context.identity, record.fields) ?? this.#judgeAligned(record);
     if (letters !== null) this.#context.findings.report(record.line, letters, entry);
     fault.leaf ??= { line: record.line, entry, value: spte as Spte, before: null, blamed: false };
     this.#faults.close(task);
     this.#context.remember(entry, record, record.name, null, spte as Spte);
+  }
+
+  #judgeAligned({ fields: { gfn, level } }: SetRecord): Finding | null {
+    if (gfn === roundGfn(gfn, level)) return null;
+    return { rule: "gfn-is-aligned", detail: `gfn ${hex(gfn)} at level ${level}` };
   }
 
   /** A fault that found its page mapped already changes nothing. */

@@ -87,6 +87,8 @@ export class Teardowns {
   position(record: TraceRecord, task: Task, place: EntryPlace, oldSpte: Spte): EntryPlace {
     this.#rightPage(place, task, oldSpte);
     const isCovered = task.teardown.some((teardown) => covers(teardown, place));
+    if (!isCovered && this.#isExhausted(task.teardown.at(-1)) && task.teardown.length > 1)
+      this.#finish(record, task.teardown.pop()!);
     this.#popTo(record, task, (teardown) =>
       isCovered ? covers(teardown, place) : teardown.level === place.level,
     );
@@ -140,6 +142,15 @@ export class Teardowns {
     const detail = `a page of level ${teardown.level} at gfn ${hex(teardown.gfn)}, followed by entries of level ${level} from gfn ${hex(gfn)}`;
     this.#context.findings.report(teardown.line, { rule: "zapped-page-was-in-use", detail });
     task.teardown[index] = { ...teardown, level, gfn, table, blamed: false };
+  }
+
+  /** Whether no entry is left to be frozen. */
+  #isExhausted(teardown: Teardown | undefined): boolean {
+    if (teardown === undefined || teardown.table === null) return false;
+    if (teardown.shared) return teardown.last === ENTRIES - 1;
+    for (const { index, value } of teardown.table.entries.values())
+      if (index > teardown.last && value !== null && isShadowPresentPte(value)) return false;
+    return true;
   }
 
   /** Says what is wrong with going on at `index`; null if it is right. */

@@ -52,15 +52,23 @@ export function eptExitQualification(access: number, flags: number, modeBased: b
 }
 
 /**
- * The PFERR form of an EPT violation, as KVM's Intel side translates it: read to U, write to W, fetch to F, any
+ * The PFERR form of an EPT violation, as KVM's Intel side translates it: write to W, fetch to F, any
  * permission to P, bit 8 to `GUEST_FINAL`, its absence to `GUEST_PAGE`. A user fetch carries U as well where the hardware
- * can tell (mode-based).
+ * can tell (mode-based), and until 6.15 a read.
+ *
+ * @param readReportsUser whether a read is U (`eptReadReportsUser` of the kernel's rule set)
  */
-export function pferrOfEptViolation(qualification: bigint, access: number, modeBased: boolean): bigint {
+export function pferrOfEptViolation(
+  qualification: bigint,
+  access: number,
+  modeBased: boolean,
+  readReportsUser: boolean,
+): bigint {
   const userFetch = modeBased && (access & PERMISSION_USER_EXECUTE) !== 0;
+  const userRead = readReportsUser && (qualification & DATA_READ) !== 0n;
   return (
     ((qualification & ALL_PERMISSIONS) === 0n ? 0n : PFERR_PRESENT_MASK) |
-    ((qualification & DATA_READ) === 0n && !userFetch ? 0n : PFERR_USER_MASK) |
+    (userRead || userFetch ? PFERR_USER_MASK : 0n) |
     ((qualification & DATA_WRITE) === 0n ? 0n : PFERR_WRITE_MASK) |
     ((qualification & INSTRUCTION_FETCH) === 0n ? 0n : PFERR_FETCH_MASK) |
     ((qualification & FINAL_ADDRESS) === 0n ? PFERR_GUEST_PAGE_MASK : PFERR_GUEST_FINAL_MASK)

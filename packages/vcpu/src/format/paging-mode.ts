@@ -21,6 +21,8 @@ export interface PagingMode {
   readonly executeOnly?: boolean;
   /** EPT: mode-based execute control; user fetches need bit 10 instead of bit 2. @default false */
   readonly modeBasedExecuteControl?: boolean;
+  /** EPT: whether KVM's error code calls a read a user access, as it did up to 6.15. @default false */
+  readonly eptReadReportsUser?: boolean;
   /** NPT: number of the memory-encryption bit, [32, 51]; it is no part of the address. @default none */
   readonly encryptionBit?: number | null;
 }
@@ -53,6 +55,9 @@ export function completePagingMode(mode: PagingMode): CompletePagingMode {
   const modeBasedExecuteControl = mode.modeBasedExecuteControl ?? false;
   const mbecAllowed = ept || !modeBasedExecuteControl;
   check(mbecAllowed, "modeBasedExecuteControl", modeBasedExecuteControl, "false unless pageFormat is ept");
+  const eptReadReportsUser = mode.eptReadReportsUser ?? false;
+  const reportAllowed = ept || !eptReadReportsUser;
+  check(reportAllowed, "eptReadReportsUser", eptReadReportsUser, "false unless pageFormat is ept");
   const encryptionBit = mode.encryptionBit ?? null;
   const encryptionAllowed = encryptionBit === null || (npt && isBitNumber(encryptionBit));
   check(
@@ -68,6 +73,7 @@ export function completePagingMode(mode: PagingMode): CompletePagingMode {
     maxPhyAddr,
     executeOnly,
     modeBasedExecuteControl,
+    eptReadReportsUser,
     encryptionBit,
   };
 }

@@ -78,9 +78,10 @@ export class FaultDelivery {
     const kind = kindOf(flags);
     // The misconfiguration exit says nothing about the access; KVM hands it on as RSVD alone.
     if (kind === "misconfiguration") return { kind, gpa, hardwareCode: 0n, errorCode: PFERR_RSVD_MASK };
-    const modeBased = this.handle.paging.modeBasedExecuteControl;
+    const { modeBasedExecuteControl: modeBased, eptReadReportsUser } = this.handle.paging;
     const hardwareCode = eptExitQualification(access, flags, modeBased);
-    return { kind, gpa, hardwareCode, errorCode: pferrOfEptViolation(hardwareCode, access, modeBased) };
+    const errorCode = pferrOfEptViolation(hardwareCode, access, modeBased, eptReadReportsUser);
+    return { kind, gpa, hardwareCode, errorCode };
   }
 
   /**

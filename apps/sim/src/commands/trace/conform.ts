@@ -1,11 +1,8 @@
 import { open, stat } from "node:fs/promises";
-import { setImmediate } from "node:timers/promises";
-import { OutOfMemoryError } from "@kvm-age/machine";
 import { type Command, Option } from "commander";
-import { AgevmNoteError } from "../../conformance/input/agevm-note.js";
-import { UnreplayableTraceError } from "../../conformance/reading/errors.js";
 import { readReplayableTrace } from "../../conformance/reading/read-replayable-trace.js";
 import { startReplay } from "../../conformance/replay/replay-trace.js";
+import { takeSteps } from "../../conformance/replay/take-steps.js";
 import { conformFile, type EndedReplay } from "../../conformance/report/conform-file.js";
 import { conformText } from "../../conformance/report/conform-text.js";
 import { integerOption } from "../../options/integer-option.js";
@@ -31,8 +28,6 @@ interface ConformFlags extends TraceFlags {
 
 const DEFAULT_MAX = 5;
 const MAX_EXPLAINED = 100_000;
-/** Operations between two looks at Ctrl-C. */
-const OPERATIONS_AT_A_STRETCH = 256;
 
 /** Replays a trace; null when the user interrupted before it began. */
 async function replayFile(
@@ -45,19 +40,7 @@ async function replayFile(
   if (replayable === null) return null;
   const { trace, records } = replayable;
   const replay = startReplay(records, options.overrides);
-  let done = 0;
-  try {
-    for (const _ of replay.steps) {
-      if (++done % OPERATIONS_AT_A_STRETCH !== 0) continue;
-      context.progress.update(`replaying ${path}: ${done} of ${replay.operations.length} operations`);
-      await setImmediate();
-      if (context.signal.aborted) break;
-    }
-  } catch (error) {
-    if (!(error instanceof AgevmNoteError || error instanceof OutOfMemoryError)) throw error;
-    throw new UnreplayableTraceError(path, replay.operations[done]!.line, error);
-  }
-  return { path, trace, replay, replayedOperations: done };
+  return { path, trace, replay, replayedOperations: await takeSteps(replay, path, context) };
 }
 
 /** All traces, one after the other; one that cannot be used is said to be so, and left out. */

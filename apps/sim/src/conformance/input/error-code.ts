@@ -17,8 +17,8 @@ const LINEAR_ADDRESS_VALID = 1n << 7n;
 const FINAL_ADDRESS = 1n << 8n;
 
 /** The error code with which `kvm_mmu_page_fault` is called, from what `kvm_page_fault` printed. */
-export function pferrOf({ mode, kernel }: TraceIdentity, printed: bigint): bigint {
-  return mode === "ept" ? pferrOfExitQualification(printed, kernel !== "linux-7.3") : printed;
+export function pferrOf({ mode, format }: TraceIdentity, printed: bigint): bigint {
+  return mode === "ept" ? pferrOfExitQualification(printed, format.rules.eptReadReportsUser) : printed;
 }
 
 function pferrOfExitQualification(qualification: bigint, readIsUser: boolean): bigint {
