@@ -25,6 +25,16 @@ const inferencesSchema = z
   })
   .describe("input that the trace does not say, taken from what comes later in it");
 
+const tuningSchema = z
+  .strictObject({
+    proveMmu: z.boolean().describe("CONFIG_KVM_PROVE_MMU"),
+    nxHugePages: z.boolean().describe("nx_huge_pages"),
+    cpuDirtyLog: z.boolean().describe("kvm_intel.pml"),
+    eagerPageSplit: z.boolean().describe("eager_page_split"),
+    slotZapAll: z.boolean().describe("KVM_X86_QUIRK_SLOT_ZAP_ALL"),
+  })
+  .describe("what the trace shows of the recorded kernel; its defaults where it shows nothing");
+
 const mismatchSchema = z.strictObject({
   kind: z.enum(["event", "answer", "entry", "bitmap", "idle"]),
   line: count.describe("of the trace"),
@@ -41,6 +51,7 @@ const mismatchSchema = z.strictObject({
 
 const fileSchema = z.strictObject({
   identity: traceIdentitySchema,
+  tuning: tuningSchema,
   read: traceReadSchema,
   operations: count.describe("what the trace consists of"),
   replayedOperations: count.describe("fewer than operations if the user interrupted"),

@@ -118,18 +118,24 @@ function neighbour({ records }: Sample, at: number, step: 1 | -1): TraceRecord |
   return undefined;
 }
 
-/** A range that nothing else in the trace repeats can only be wrong in itself: empty, unaligned, outside user space. */
+/**
+ * A range that no probe repeats can only be wrong in itself: empty, unaligned, outside user space. One that grew looks like one of which a
+ * memslot holds a part, because the trace does not say where memslots end.
+ */
 function isRangeWithoutWitness(sample: Sample, { at, field, bit }: Flip): boolean {
   const record = sample.records[at] as KvmEvent;
   if (record.name !== "kvm_age_hva" && record.name !== "kvm_unmap_hva_range") return false;
-  const witness = record.name === "kvm_age_hva" ? neighbour(sample, at, -1) : neighbour(sample, at, 1);
-  if (witness?.kind === "probe") return false;
-  const range = {
-    ...fieldsOf(record),
-    [field]: flipBit(fieldsOf(record)[field] as number, bit),
-  } as unknown as { start: number; end: number };
-  const whole = record.name === "kvm_age_hva" || (range.start % 4096 === 0 && range.end % 4096 === 0);
-  return whole && range.start < range.end;
+  const { start, end } = record.fields;
+  const value = flipBit(fieldsOf(record)[field] as number, bit) as number;
+  const range = { start, end, [field]: value };
+  const whole = record.name === "kvm_age_hva" || value % 4096 === 0;
+  if (!whole || range.start >= range.end) return false;
+  if (record.name === "kvm_age_hva") return !isProbe(neighbour(sample, at, -1), "clear_young");
+  return !isProbe(neighbour(sample, at, 1), "unmap_gfn") || range.end - range.start > end - start;
+}
+
+function isProbe(record: TraceRecord | undefined, name: string): boolean {
+  return record?.kind === "probe" && record.name === name;
 }
 
 /** Pages that are mapped ahead are asked for by nobody: their frame, and with shadow paging their gfn, stand in one line only. */
@@ -176,9 +182,9 @@ function isUndetectable(sample: Sample, flip: Flip): boolean {
 }
 
 const SEED = 20_261_122;
-const FLIPS_PER_TRACE = 12;
+const FLIPS_PER_TRACE = 10;
 /** Long traces repeat the same few events; each flip costs a check of the whole trace. */
-const MOST_RECORDS = 6_000;
+const MOST_RECORDS = 4_000;
 /** Measured: 0.995. What is left: pages of slots at gfns one bit apart, tables without entries, changes during a race. */
 const LEAST_FOUND = 0.98;
 
@@ -221,6 +227,7 @@ describe("one flipped bit", () => {
           if (report.violations[0]?.line === line) counts.blamed++;
         }
       }
+    expect({ ...counts, missed }).toEqual({});
     const detectable = counts.tried - counts.undetectable;
     expect(counts.undetectable / counts.tried).toBeLessThan(0.12);
     expect({ share: counts.found / detectable, missed }).toSatisfy(({ share }) => share >= LEAST_FOUND);

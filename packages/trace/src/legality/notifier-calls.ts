@@ -62,7 +62,7 @@ function* knownLeaves(context: CheckContext, start: number, end: number): Genera
 export class NotifierCalls {
   readonly #context: CheckContext;
   readonly #format: SpteFormat;
-  /** Pages between a memslot's host addresses and its gfns, as far as they were seen. */
+  /** Pages between the host addresses and the gfns of memslots, as far as they were seen. */
   readonly #offsets = new Set<number>();
 
   constructor(context: CheckContext) {
@@ -145,11 +145,14 @@ export class NotifierCalls {
     const detail = `gfns ${hex(start)} to ${hex(end)} for ${hex(call.start)} to ${hex(call.end)}`;
     const illegal: Finding = { rule: "probe-repeats-the-range", detail, contradicts: call.line };
     if (start >= end || end - start > last - first) return illegal;
-    const known = this.#offsets.has(fromStart) || this.#offsets.has(fromEnd);
-    if (fromStart === fromEnd) this.#offsets.add(fromStart);
-    // A memslot can hold a part of the range only; then one end at least is that of the call, if it is known where the slot lies.
-    else if (this.#offsets.size > 0 && !known && last - first <= 512) return illegal;
+    if (fromStart !== fromEnd) return this.#isClipped(fromStart, fromEnd) ? null : illegal;
+    this.#offsets.add(fromStart);
     return null;
+  }
+
+  /** A memslot can hold a part of the range only: then one end at least is that of the call. Where slots end is not known. */
+  #isClipped(fromStart: number, fromEnd: number): boolean {
+    return this.#offsets.size === 0 || this.#offsets.has(fromStart) || this.#offsets.has(fromEnd);
   }
 
   #returned(record: ProbeRecord, task: Task, name: string): void {

@@ -1,8 +1,6 @@
 import type { TraceReadReport, TraceRecord, TruncatedTraceError } from "@kvm-age/trace";
 import { parseAgevmNote } from "../input/agevm-note.js";
 
-const ROOT_LEVEL = 4;
-
 /** What reading a trace as a whole gave. */
 export interface ReadTrace {
   readonly records: readonly TraceRecord[];
@@ -40,7 +38,7 @@ function beginningReasons(records: readonly TraceRecord[]): string[] {
     ...(late === null
       ? []
       : [
-          `the fault in line ${late.line} comes before its VM has a root (kvm_mmu_get_page, level ${ROOT_LEVEL}): begin to record before the VM`,
+          `the fault in line ${late.line} comes before its VM has a root (kvm_mmu_get_page): begin to record before the VM`,
         ]),
     ...(lost === null
       ? []
@@ -51,7 +49,7 @@ function beginningReasons(records: readonly TraceRecord[]): string[] {
 function faultWithoutRoot(records: readonly TraceRecord[]): TraceRecord | null {
   for (const record of records) {
     if (record.kind !== "kvm") continue;
-    if (record.name === "kvm_mmu_get_page" && record.fields.level === ROOT_LEVEL) return null;
+    if (record.name === "kvm_mmu_get_page") return null;
     if (record.name === "kvm_page_fault") return record;
   }
   return null;

@@ -35,6 +35,8 @@ const NO_PAGING: GuestPagingRegisters = {
 /** A replay that has begun. */
 export interface StartedReplay {
   readonly identity: TraceIdentity;
+  /** What the trace shows of the recorded kernel's parameters. */
+  readonly tuning: KernelTuning;
   readonly operations: readonly Operation[];
   /** To be iterated once: each step replays one operation. */
   readonly steps: Iterable<void>;
@@ -76,7 +78,7 @@ export function startReplay(
   });
   const operations = splitOperations(replayed);
   const steps = replaySteps(new TraceReplay(vms), operations);
-  return { identity, operations, steps, report, inferences: () => inferencesOf(vms, operations) };
+  return { identity, tuning, operations, steps, report, inferences: () => inferencesOf(vms, operations) };
 }
 
 function* replaySteps(replay: TraceReplay, operations: readonly Operation[]): Generator<void> {

@@ -27,6 +27,7 @@ export function conformFile(
     .map((mismatch) => explainMismatch(identity.format, byLine, mismatch));
   return {
     identity: identityFigures(identity),
+    tuning: replay.tuning,
     read: readFigures(path, trace, false),
     operations: operations.length,
     replayedOperations,
