@@ -3,6 +3,7 @@ import { createSpteFormat } from "@kvm-age/spte";
 import type { KvmEvent } from "@kvm-age/trace";
 import { describe, expect, test } from "vitest";
 import { COMPARED_EVENTS, EventComparison } from "../../src/conformance/compare/compare-event.js";
+import { HashedPointers } from "../../src/conformance/compare/hashed-pointers.js";
 import { isReplayed, isReplayedEvent } from "../../src/conformance/compare/replayed-events.js";
 import { TablePages } from "../../src/conformance/compare/table-pages.js";
 import { linesOf, payloads } from "./kit/trace-lines.js";
@@ -40,8 +41,8 @@ const format = createSpteFormat({ mode: "npt" });
 const ORIGIN = { kind: "kvm", line: 1, comm: "t", pid: 1, cpu: 0, flags: "", timestampNs: 0 } as const;
 const SET = { gfn: 1, spte: 0x1000e67n, level: 1, sptep: 0x5008, r: true, x: true, u: true };
 
-function comparison(): EventComparison {
-  return new EventComparison(format, new TablePages());
+function comparison(pointers: HashedPointers = new HashedPointers()): EventComparison {
+  return new EventComparison(format, new TablePages(), pointers);
 }
 
 function kernel(name: string, fields: object): KvmEvent {
@@ -96,7 +97,7 @@ describe("EventComparison", () => {
     expect(comparison().sameEntry(0x10287e67n, 0x145e67n, 1)).toBe(false);
   });
 
-  test("hashed pointers are compared with what they were before, until their page is freed", () => {
+  test("hashed pointers are compared one to one, until their page is freed", () => {
     const fields = {
       vcpu: 0,
       gva: 0n,
@@ -106,7 +107,8 @@ describe("EventComparison", () => {
       spurious: false,
       fixed: true,
     };
-    const compare = comparison();
+    const pointers = new HashedPointers();
+    const compare = comparison(pointers);
     const found = (theirs: bigint, ours: bigint): readonly string[] =>
       compare.differences(
         kernel("fast_page_fault", { ...fields, sptep: theirs }),
@@ -115,8 +117,10 @@ describe("EventComparison", () => {
     expect(found(0xabcn, 0x145008n)).toEqual([]);
     expect(found(0xabcn, 0x145008n)).toEqual([]);
     expect(found(0xdefn, 0x145008n)).toEqual(["sptep"]);
+    expect(found(0xabcn, 0x145010n)).toEqual(["sptep"]);
     expect(found(0n, 0x145008n)).toEqual(["sptep"]);
-    compare.forgetPointers(0x145000);
+    expect(found(0n, 0n)).toEqual([]);
+    pointers.forgetPage(0x145000);
     expect(found(0x123n, 0x145008n)).toEqual([]);
   });
 });

@@ -6,9 +6,11 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { modelTrace } from "../../src/bench/model-trace.js";
+import { readReplayableTrace } from "../../src/conformance/reading/read-replayable-trace.js";
 import { startReplay } from "../../src/conformance/replay/replay-trace.js";
 import { OPERATIONS_AT_A_STRETCH, takeSteps } from "../../src/conformance/replay/take-steps.js";
 import { traceConformResultSchema } from "../../src/results/trace-conform-result.js";
+import { noProgress } from "../../src/terminal/progress.js";
 import { kernelTraceText, recordsOf } from "./kit/kernel-traces.js";
 
 // These run the built command, as a user does.
@@ -163,4 +165,14 @@ test("an interrupted replay stops at the next look, and what it compared counts"
   expect(replay.operations.length).toBeGreaterThan(done);
   expect(replay.report.counts.event.compared).toBeGreaterThan(done);
   expect(replay.report.mismatches).toEqual([]);
+});
+
+test("a trace with more records than memory is meant for is refused where it has too many", async () => {
+  const context = { signal: new AbortController().signal, progress: noProgress };
+  const options = { strict: false, overrides: {} };
+  await expect(readReplayableTrace(files.same, options, context, 10)).rejects.toThrow(
+    /has its 11th record of KVM at line 23; .* takes at most 10: /,
+  );
+  const replayable = await readReplayableTrace(files.same, options, context, 184);
+  expect(replayable?.records).toHaveLength(184);
 });

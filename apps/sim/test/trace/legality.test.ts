@@ -185,8 +185,10 @@ const SEED = 20_261_122;
 const FLIPS_PER_TRACE = 10;
 /** Long traces repeat the same few events; each flip costs a check of the whole trace. */
 const MOST_RECORDS = 4_000;
-/** Measured: 0.995. What is left: pages of slots at gfns one bit apart, tables without entries, changes during a race. */
-const LEAST_FOUND = 0.98;
+/** Measured: 506 of 507, 496 of them with the blame on the very line, and 33 undetectable ones beside. */
+const LEAST_FOUND = 0.99;
+const LEAST_BLAMED = 0.97;
+const MOST_UNDETECTABLE = 0.08;
 
 function chooseFlip(sample: Sample, random: Random, folder: string, name: string): Flip {
   const names = [...sample.places.keys()];
@@ -227,10 +229,9 @@ describe("one flipped bit", () => {
           if (report.violations[0]?.line === line) counts.blamed++;
         }
       }
-    expect({ ...counts, missed }).toEqual({});
     const detectable = counts.tried - counts.undetectable;
-    expect(counts.undetectable / counts.tried).toBeLessThan(0.12);
+    expect(counts.undetectable / counts.tried).toBeLessThan(MOST_UNDETECTABLE);
     expect({ share: counts.found / detectable, missed }).toSatisfy(({ share }) => share >= LEAST_FOUND);
-    expect(counts.blamed / detectable).toBeGreaterThan(0.93);
+    expect(counts.blamed / detectable).toBeGreaterThan(LEAST_BLAMED);
   }, 120_000);
 });

@@ -57,40 +57,33 @@ function on(command: string, path: string): string[] {
   return ["trace", command, path, ...(command === "page" ? ["gfn:1"] : [])];
 }
 
-describe.each(COMMANDS)(
-  "trace %s: input that is no trace ends with exit code 2 and one line",
-  (...command) => {
-    async function refused(path: string, message: string | RegExp): Promise<void> {
-      const { code, out, err } = await runHere(...on(command, path));
-      expect({ code, out: command === "decode" ? "" : out }).toEqual({ code: 2, out: "" });
-      expect(err).toMatch(message);
-      expect(err).toMatch(/^kvm-age: [^\n]*\n$/);
-    }
+describe.each(COMMANDS)("trace %s: input that is no trace ends with exit code 2 and one line", (command) => {
+  async function refused(path: string, message: string | RegExp): Promise<void> {
+    const { code, out, err } = await runHere(...on(command, path));
+    expect({ code, out: command === "decode" ? "" : out }).toEqual({ code: 2, out: "" });
+    expect(err).toMatch(message);
+    expect(err).toMatch(/^kvm-age: [^\n]*\n$/);
+  }
 
-    test("a file that is not there", () =>
-      refused("/no/such/trace", /trace \/no\/such\/trace does not exist/));
-    test("a directory", () => refused(directory, /is a directory; expected a file/));
-    test("an empty file", async () => refused(await file("empty", ""), /has no events in its 0 lines/));
-    test("a header alone", async () => refused(await file("header", HEADER), /has no events/));
-    test("another text", async () =>
-      refused(
-        await file("poem", "Shall I compare thee\nto a summer's day?\n"),
-        /has no events in its 2 lines; .*line 1/,
-      ));
-    test("a recording of trace-cmd", async () =>
-      refused(
-        await file("trace.dat", Buffer.from("\x17\x08\x44tracing6\0", "latin1")),
-        /`trace-cmd report`/,
-      ));
-    test("binary data", async () =>
-      refused(await file("binary", new Uint8Array([1, 2, 0, 3, 4, 0])), /binary data/));
-    test("a mode that has no such format", async () => {
-      const { code, err } = await runHere(...on(command, SMALL.path), "--mode", "npt", "--no-ad");
-      expect(code).toBe(2);
-      expect(err).toMatch(/^kvm-age: adBits false with mode npt is not possible here/);
-    });
-  },
-);
+  test("a file that is not there", () => refused("/no/such/trace", /trace \/no\/such\/trace does not exist/));
+  test("a directory", () => refused(directory, /is a directory; expected a file/));
+  test("an empty file", async () => refused(await file("empty", ""), /has no events in its 0 lines/));
+  test("a header alone", async () => refused(await file("header", HEADER), /has no events/));
+  test("another text", async () =>
+    refused(
+      await file("poem", "Shall I compare thee\nto a summer's day?\n"),
+      /has no events in its 2 lines; .*line 1/,
+    ));
+  test("a recording of trace-cmd", async () =>
+    refused(await file("trace.dat", Buffer.from("\x17\x08\x44tracing6\0", "latin1")), /`trace-cmd report`/));
+  test("binary data", async () =>
+    refused(await file("binary", new Uint8Array([1, 2, 0, 3, 4, 0])), /binary data/));
+  test("a mode that has no such format", async () => {
+    const { code, err } = await runHere(...on(command, SMALL.path), "--mode", "npt", "--no-ad");
+    expect(code).toBe(2);
+    expect(err).toMatch(/^kvm-age: adBits false with mode npt is not possible here/);
+  });
+});
 
 describe("damage", () => {
   const text = textOf(SMALL);

@@ -1,4 +1,4 @@
-import { isExecutablePte, type SpteFormat, spteToPfn } from "@kvm-age/spte";
+import { isExecutablePte, type Spte, type SpteFormat, spteToPfn } from "@kvm-age/spte";
 import type { KvmEventFields } from "../schema/kvm-event-fields.js";
 import type { TraceRecord } from "../schema/trace-record.js";
 import type { CheckContext } from "./check-context.js";
@@ -73,14 +73,14 @@ export class Faults {
     fault: FaultInProgress,
     record: TraceRecord,
     place: { gfn: number; level: number },
-    spte: bigint,
+    spte: Spte,
   ): void {
     const { line } = record;
     fault.gfns.push({ value: place.gfn, line });
     fault.levels.push({ value: place.level, line });
-    const pfn = spteToPfn(this.#context.format, spte as never);
+    const pfn = spteToPfn(this.#context.format, spte);
     fault.pfns.push({ value: pfn, line });
-    if (place.level > 1 && isExecutablePte(this.#context.format, spte as never))
+    if (place.level > 1 && isExecutablePte(this.#context.format, spte))
       this.#context.hugeExecutableSeen = true;
   }
 

@@ -28,7 +28,7 @@ export class TdpSetSpte {
     const fault = task.fault!;
     const { gfn, level, spte } = record.fields;
     this.#context.transitions++;
-    this.#faults.mapped(fault, record, { gfn, level }, spte);
+    this.#faults.mapped(fault, record, { gfn, level }, spte as Spte);
     const entry = fault.leaf?.entry ?? this.#entryOf(fault, record);
     if (entry === null) {
       this.#faults.close(task);

@@ -31,8 +31,6 @@ export class EntryState {
   value: Spte | null;
   /** Line that the value stands in; 0 if it follows from the creation of the table. */
   line = 0;
-  /** Lines that have shown this value since, the first one not counted. */
-  confirmations = 0;
   /** A line about this entry was wrong, so that the next value is believed whatever it is. */
   doubtful = false;
   /** A change that may have been printed before the one it follows, by another task. */
@@ -56,8 +54,7 @@ export class EntryState {
 
   /** Takes a value over from a line. */
   learn(value: Spte, line: number): void {
-    if (this.value === value) this.confirmations++;
-    else [this.confirmations, this.line] = [0, line];
+    if (this.value !== value) this.line = line;
     this.value = value;
     this.doubtful = false;
   }

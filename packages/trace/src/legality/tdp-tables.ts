@@ -1,8 +1,5 @@
 import { roundGfn, type TdpTable } from "./tdp-table.js";
 
-/** Largest level of a root. */
-const MAX_LEVEL = 5;
-
 function keyOf(asId: number, level: number, gfn: number): string {
   return `${asId}/${level}/${gfn}`;
 }
@@ -19,11 +16,6 @@ export class TdpTables {
 
   get roots(): readonly TdpTable[] {
     return this.#roots;
-  }
-
-  /** Whether several trees exist side by side. */
-  get severalTrees(): boolean {
-    return this.#roots.length > 1;
   }
 
   add(table: TdpTable): void {
@@ -62,10 +54,5 @@ export class TdpTables {
   clear(): void {
     this.#byKey.clear();
     this.#roots.length = 0;
-  }
-
-  /** All tables that lead to a leaf of the gfn, from small pages up. */
-  *path(asId: number, gfn: number): Generator<TdpTable> {
-    for (let level = 1; level <= MAX_LEVEL; level++) yield* this.covering(asId, level, gfn);
   }
 }

@@ -19,8 +19,3 @@ export function valueKind(format: SpteFormat, spte: Spte, level: number): ValueK
   if (isFrozenSpte(format, spte)) return "frozen";
   return isMmioSpte(format, spte) ? "mmio" : "unknown";
 }
-
-/** Whether the entry maps or leads to something. */
-export function isPresentKind(kind: ValueKind): boolean {
-  return kind === "leaf" || kind === "table";
-}

@@ -8,6 +8,7 @@ import {
   spteToPfn,
 } from "@kvm-age/spte";
 import type { KvmEvent, KvmEventName } from "@kvm-age/trace";
+import type { HashedPointers } from "./hashed-pointers.js";
 import type { TablePages } from "./table-pages.js";
 
 /** How one field of an event is compared. */
@@ -79,11 +80,10 @@ const KVM_PAGE_BYTES = 4096;
 
 /** Compares what the kernel printed with what the model emitted. */
 export class EventComparison {
-  private readonly pointers = new Map<bigint, bigint>();
-
   constructor(
     private readonly format: SpteFormat,
     private readonly tables: TablePages,
+    private readonly pointers: HashedPointers,
   ) {}
 
   /** Names of the fields that differ; `["name"]` if it is another event. */
@@ -119,25 +119,12 @@ export class EventComparison {
       case "entry-address":
         return this.tables.same(Number(model), Number(kernel));
       case "pointer":
-        return this.samePointer(BigInt(kernel!), BigInt(model));
+        return this.pointers.same(BigInt(kernel!), Number(model));
     }
   }
 
   private isLink(spte: bigint, level: PgLevel): boolean {
     return level > 1 && isShadowPresentPte(spte as Spte) && !isLastSpte(spte as Spte, level);
-  }
-
-  /** The kernel prints hashes: equal pointers have equal hashes for the whole boot. */
-  private samePointer(kernel: bigint, model: bigint): boolean {
-    if ((kernel === 0n) !== (model === 0n)) return false;
-    const before = this.pointers.get(model);
-    this.pointers.set(model, kernel);
-    return before === undefined || before === kernel;
-  }
-
-  /** The model's page is no table any more: its entries' addresses will have other hashes. */
-  forgetPointers(modelPage: number): void {
-    for (let at = modelPage; at < modelPage + KVM_PAGE_BYTES; at += 8) this.pointers.delete(BigInt(at));
   }
 }
 

@@ -5,8 +5,11 @@ import { parseAgevmNote } from "./agevm-note.js";
 export class Upcoming {
   private readonly byTask = new Map<number, TraceRecord[]>();
   private readonly faulting = new Set<number>();
+  /** Names of the probes that the recording has. */
+  readonly probes: ReadonlySet<string>;
 
   constructor(records: readonly TraceRecord[]) {
+    this.probes = new Set(records.filter((record) => record.kind === "probe").map(({ name }) => name));
     for (const record of records) {
       if (record.kind === "kvm" && record.name === "kvm_page_fault") this.faulting.add(record.pid);
       const task = this.byTask.get(record.pid);
@@ -22,22 +25,31 @@ export class Upcoming {
 
   /** The vCPU whose fault is the task's next; null if there is none. */
   vcpuOfNextFault(pid: number, line: number): number | null {
-    const next = this.after(pid, line).find(
-      (record) => record.kind === "kvm" && record.name === "kvm_page_fault",
-    );
-    return next?.kind === "kvm" && next.name === "kvm_page_fault" ? next.fields.vcpu : null;
+    const records = this.byTask.get(pid) ?? [];
+    for (let index = firstAfter(records, line); index < records.length; index++) {
+      const record = records[index]!;
+      if (record.kind === "kvm" && record.name === "kvm_page_fault") return record.fields.vcpu;
+    }
+    return null;
   }
 
   /** Whether the first note behind a line is the result of reading the dirty log. */
   isDirtyLogRead(pid: number, line: number): boolean {
-    const next = this.after(pid, line)[0];
+    const records = this.byTask.get(pid) ?? [];
+    const next = records[firstAfter(records, line)];
     const note = next?.kind === "note" ? parseAgevmNote(next.text) : null;
     return note?.what === "dirty_bitmap" || note?.what === "getlog";
   }
+}
 
-  private after(pid: number, line: number): readonly TraceRecord[] {
-    const records = this.byTask.get(pid) ?? [];
-    const first = records.findIndex((record) => record.line > line);
-    return first < 0 ? [] : records.slice(first);
+/** Index of the first record behind a line. */
+function firstAfter(records: readonly TraceRecord[], line: number): number {
+  let low = 0;
+  let high = records.length;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (records[middle]!.line > line) high = middle;
+    else low = middle + 1;
   }
+  return low;
 }

@@ -11,7 +11,7 @@ import { IncompleteTraceError, NothingToReplayError, TooManyRecordsError } from 
 import { whyIncomplete } from "./why-incomplete.js";
 
 /** Most records that are kept. A record takes about half a kilobyte with what the replay makes of it. */
-export const MAX_REPLAYED_RECORDS = 2_000_000;
+const MAX_REPLAYED_RECORDS = 2_000_000;
 
 /** A trace whose records are in memory. */
 export interface ReplayableTrace {
@@ -23,6 +23,7 @@ export interface ReplayableTrace {
 /**
  * Reads a trace as a whole, and checks that a replay of it can tell something.
  *
+ * @param limit most records that are kept
  * @returns null when the user interrupted
  * @throws TooManyRecordsError, NothingToReplayError, IncompleteTraceError
  * @throws whatever `openKernelTrace` throws
@@ -30,11 +31,12 @@ export interface ReplayableTrace {
 export async function readReplayableTrace(
   path: string,
   options: KernelTraceOptions,
-  context: RunContext,
+  context: Pick<RunContext, "signal" | "progress">,
+  limit: number = MAX_REPLAYED_RECORDS,
 ): Promise<ReplayableTrace | null> {
   const trace = await openKernelTrace(path, options, context);
   const records: TraceRecord[] = [];
-  for await (const batch of trace.batches) keep(path, records, batch);
+  for await (const batch of trace.batches) keep(path, records, batch, limit);
   if (context.signal.aborted) return null;
   const report = trace.report();
   checkHasEvents(path, report);
@@ -46,12 +48,10 @@ export async function readReplayableTrace(
   return { trace, records };
 }
 
-function keep(path: string, records: TraceRecord[], batch: readonly TraceRecord[]): void {
+function keep(path: string, records: TraceRecord[], batch: readonly TraceRecord[], limit: number): void {
   for (const record of batch) {
     if (record.kind === "other") continue;
-    if (records.length === MAX_REPLAYED_RECORDS) {
-      throw new TooManyRecordsError(path, record.line, MAX_REPLAYED_RECORDS);
-    }
+    if (records.length === limit) throw new TooManyRecordsError(path, record.line, limit);
     records.push(record);
   }
 }

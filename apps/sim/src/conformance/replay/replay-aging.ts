@@ -89,6 +89,11 @@ export function compareHandlerCalls(
     const kernel = `${probe.args["start"]!.toString(16)}-${probe.args["end"]!.toString(16)}`;
     context.compareValue("answer", probe.line, `${handler} is called for`, kernel, model);
   }
+  const extra = context.hasProbe(handler) ? calls.slice(entries.length) : [];
+  for (const { start, end } of extra) {
+    const model = `${start.toString(16)}-${end.toString(16)}`;
+    context.compareValue("answer", operation.line, `${handler} is called for`, "not called", model);
+  }
   compareReturns(
     context,
     operation,

@@ -1,6 +1,7 @@
 import { type Address, NULL_ADDRESS, type TraceEvent } from "@kvm-age/machine";
 import type { KvmEvent, TraceIdentity } from "@kvm-age/trace";
 import { COMPARED_EVENTS, EventComparison } from "../compare/compare-event.js";
+import { HashedPointers } from "../compare/hashed-pointers.js";
 import { TablePages } from "../compare/table-pages.js";
 import type { AgevmStart } from "../input/agevm-start.js";
 import type { RecordedSlots } from "../input/recorded-slots.js";
@@ -34,6 +35,7 @@ export class ReplayContext {
   private racing = false;
   private readonly vcpuOfTask = new Map<number, number>();
   private readonly sinceRace = new Set<number>();
+  private readonly pointers = new HashedPointers();
   private readonly comparison: EventComparison;
 
   constructor(
@@ -49,11 +51,11 @@ export class ReplayContext {
     this.vm = new ModelVm(config);
     for (const slot of slots.all()) this.vm.setSlot(slot);
     this.tables = new ModelTables(config.format, this.vm.cpu, rootPageLevel);
-    this.comparison = new EventComparison(config.format, this.tablePages);
+    this.comparison = new EventComparison(config.format, this.tablePages, this.pointers);
     this.vm.frameFreed = (address): void => {
       this.roots.delete(address);
       this.tablePages.release(address);
-      this.comparison.forgetPointers(address);
+      this.pointers.forgetPage(address);
     };
   }
 
@@ -151,6 +153,11 @@ export class ReplayContext {
 
   private idleVcpu(): number {
     for (let vcpu = 0; ; vcpu++) if (this.root(vcpu) === NULL_ADDRESS) return vcpu;
+  }
+
+  /** Whether the recording has a probe, so that a call without its record did not happen. */
+  hasProbe(name: string): boolean {
+    return this.upcoming.probes.has(name);
   }
 
   dirtyLogComing(pid: number, line: number): boolean {

@@ -29,8 +29,9 @@ export class AgevmHost implements ShadowMmuHost {
     return this.code.contains(hva) ? PG_LEVEL_4K : this.hostMm.hostPfnMappingLevel(cpu, hva);
   }
 
-  releasePage(cpu: Cpu, pfn: Pfn, how: ReleaseHow): void {
-    if (pfn >= FIRST_HOST_PFN) this.hostMm.releasePage(cpu, pfn, how);
+  /** The recorded kernels have MGLRU: marking a page accessed leaves its idle mark alone there, which this host's classic LRU does not. */
+  releasePage(cpu: Cpu, pfn: Pfn, _how: ReleaseHow): void {
+    if (pfn >= FIRST_HOST_PFN) this.hostMm.releasePage(cpu, pfn, "unused");
   }
 
   getUserPageFastOnly(cpu: Cpu, hva: Hva): Pfn | null {
