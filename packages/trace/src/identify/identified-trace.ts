@@ -38,7 +38,7 @@ export async function openIdentifiedTrace(
   }
   async function* batches(): AsyncGenerator<readonly TraceRecord[]> {
     try {
-      yield* head;
+      for (let batch = head.shift(); batch !== undefined; batch = head.shift()) yield batch;
       for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
         for (const record of next.value) identifier.observe(record);
         yield next.value;

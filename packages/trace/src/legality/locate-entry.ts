@@ -29,6 +29,11 @@ export function entriesAt(context: CheckContext, place: EntryPlace): readonly En
   return ordered.map((table) => table.entry(table.indexOf(place.gfn)));
 }
 
+/** The entries of a gfn in all address spaces, for events that do not name one. */
+export function entriesOfGfn(context: CheckContext, gfn: number, level: number): readonly EntryState[] {
+  return [0, 1].flatMap((asId) => entriesAt(context, { asId, gfn, level }));
+}
+
 /** The entry at the place that can show as `spte`; known values are preferred to unknown ones. Null if there is none. */
 export function entryShowing(context: CheckContext, place: EntryPlace, spte: Spte): EntryState | null {
   const matching = entriesAt(context, place).filter((entry) => explains(context, entry, spte));

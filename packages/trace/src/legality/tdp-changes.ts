@@ -144,7 +144,7 @@ export class TdpChanges {
   }
 
   #locateUnknown(record: ChangeRecord, task: Task, place: EntryPlace, oldSpte: Spte): EntryState | null {
-    const root = this.#rootOfAnotherLevel(task, place);
+    const root = this.#rootOfAnotherKind(task, place);
     if (root !== null) return root;
     if (this.#context.treesFromBefore || this.#context.tables.roots.length === 0)
       return assumeTable(this.#context, place);
@@ -155,20 +155,16 @@ export class TdpChanges {
     return null;
   }
 
-  /** The first change of a new tree shows the level of its root. */
-  #rootOfAnotherLevel(task: Task, place: EntryPlace): EntryState | null {
+  /** The first change of a new tree shows the level of its root, and the address space, which the event of the page does not print. */
+  #rootOfAnotherKind(task: Task, place: EntryPlace): EntryState | null {
     const root = this.#context.tables.roots.find((table) => !table.used && table.createdLine !== 0);
-    if (
-      root === undefined ||
-      root.level === place.level ||
-      place.level < 4 ||
-      task.pendingPage?.level !== place.level - 1
-    )
-      return null;
-    const detail = `a root of level ${root.level}, where entries of level ${place.level} follow`;
-    this.#context.findings.report(root.createdLine, { rule: "page-is-linked", detail });
+    if (root === undefined || place.level < 4 || task.pendingPage?.level !== place.level - 1) return null;
+    if (root.level !== place.level) {
+      const detail = `a root of level ${root.level}, where entries of level ${place.level} follow`;
+      this.#context.findings.report(root.createdLine, { rule: "page-is-linked", detail });
+    }
     this.#context.tables.remove(root);
-    const table = new TdpTable(root.asId, place.level, root.gfn, { kind: "empty" }, null);
+    const table = new TdpTable(place.asId, place.level, root.gfn, { kind: "empty" }, null);
     this.#context.tables.addRoot(table);
     return table.entry(table.indexOf(place.gfn));
   }

@@ -3,7 +3,7 @@ import type { KvmEvent } from "../schema/trace-record.js";
 import type { CheckContext } from "./check-context.js";
 import { type Finding, hex } from "./findings.js";
 import { isHardwareChange } from "./hardware-change.js";
-import { entriesAt, explains } from "./locate-entry.js";
+import { entriesOfGfn, explains } from "./locate-entry.js";
 import type { Task } from "./task.js";
 import type { EntryState } from "./tdp-table.js";
 import { roundGfn } from "./tdp-table.js";
@@ -73,7 +73,7 @@ export class TdpFastFaults {
   #entry(gfn: number, oldSpte: Spte): EntryState | null {
     let lowest: EntryState | null = null;
     for (let level = 1; level <= MAX_LEVEL; level++) {
-      const entries = entriesAt(this.#context, { asId: 0, gfn: roundGfn(gfn, level), level });
+      const entries = entriesOfGfn(this.#context, roundGfn(gfn, level), level);
       const showing = entries.find(
         (entry) => !entry.table.obsolete && explains(this.#context, entry, oldSpte),
       );

@@ -5,7 +5,7 @@ import type { Faults } from "./faults.js";
 import { blameTheOther, type Finding, hex } from "./findings.js";
 import { judgeLetters } from "./judge-letters.js";
 import { flagsOf } from "./leaf-flags.js";
-import { entriesAt, explains } from "./locate-entry.js";
+import { entriesOfGfn, explains } from "./locate-entry.js";
 import type { FaultInProgress, Task } from "./task.js";
 import { type EntryState, roundGfn, type TdpTable } from "./tdp-table.js";
 
@@ -52,7 +52,7 @@ export class TdpSetSpte {
   #entryOf(fault: FaultInProgress, record: SetRecord): EntryState | null {
     const { level, spte } = record.fields;
     const gfn = this.#faults.gfnAt(fault, level, { value: record.fields.gfn, line: record.line });
-    const entries = entriesAt(this.#context, { asId: 0, gfn, level });
+    const entries = entriesOfGfn(this.#context, gfn, level);
     return entries.find((entry) => explains(this.#context, entry, spte as Spte)) ?? entries[0] ?? null;
   }
 

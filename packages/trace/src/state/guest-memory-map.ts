@@ -29,9 +29,9 @@ export class GuestMemoryMap {
   /** Frames at the page that contains the address. */
   gfnsOf(hva: number): readonly number[] {
     const page = Math.floor(hva / PAGE_BYTES);
-    return [...this.#gfnsByOffset]
-      .filter(([offset, gfns]) => gfns.has(page - offset))
-      .map(([offset]) => page - offset);
+    const gfns: number[] = [];
+    for (const [offset, known] of this.#gfnsByOffset) if (known.has(page - offset)) gfns.push(page - offset);
+    return gfns;
   }
 
   /** Addresses at which the frame is known to stand, or to have stood. */

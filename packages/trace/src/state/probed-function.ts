@@ -11,8 +11,21 @@ export interface ProbedFunction {
 const RETURN = /<- *([\w]+)/;
 const ENTRY = /^([\w]+)/;
 
+/** What places have been found to be: a trace has few, and each in many lines. */
+const KNOWN_PLACES = new Map<string, ProbedFunction | null>();
+const MOST_PLACES = 4096;
+
 /** Finds the function by the place, because users choose the names of probes. Null if the place names none. */
 export function probedFunction({ place }: ProbeRecord): ProbedFunction | null {
+  const known = KNOWN_PLACES.get(place);
+  if (known !== undefined) return known;
+  const probed = readPlace(place);
+  if (KNOWN_PLACES.size >= MOST_PLACES) KNOWN_PLACES.clear();
+  KNOWN_PLACES.set(place, probed);
+  return probed;
+}
+
+function readPlace(place: string): ProbedFunction | null {
   const returned = RETURN.exec(place)?.[1];
   if (returned !== undefined) return { name: returned, returns: true };
   const entered = ENTRY.exec(place)?.[1];

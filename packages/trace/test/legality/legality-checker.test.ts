@@ -68,6 +68,17 @@ describe("a legal trace", () => {
   });
 });
 
+test("a second address space has a tree of its own", () => {
+  const inSmm = MAPPED.map((text) =>
+    text
+      .replace("as id 0", "as id 1")
+      .replace("100a1be67", "100a2be67")
+      .replace("pfn 100a1b", "pfn 100a2b")
+      .replace("10b3fe", "10b4fe"),
+  );
+  expect(check(...MAPPED, ...inSmm, changed(2, 1, YOUNG, EMPTY)).violations).toEqual([]);
+});
+
 describe("a rule is found broken", () => {
   const age = ageHva(0x7f00_0000_2000, 1);
   test.each<[LegalityRuleName, ...string[]]>([

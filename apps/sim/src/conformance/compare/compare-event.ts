@@ -8,6 +8,7 @@ import {
   spteToPfn,
 } from "@kvm-age/spte";
 import type { KvmEvent, KvmEventName } from "@kvm-age/trace";
+import type { RootPageLevel } from "../input/root-level.js";
 import type { HashedPointers } from "./hashed-pointers.js";
 import type { TablePages } from "./table-pages.js";
 
@@ -77,6 +78,7 @@ export const COMPARED_EVENTS: Readonly<Partial<Record<KvmEventName, Readonly<Rec
 };
 
 const KVM_PAGE_BYTES = 4096;
+const PDPTE_PRESENT = 1n;
 
 /** Compares what the kernel printed with what the model emitted. */
 export class EventComparison {
@@ -84,6 +86,7 @@ export class EventComparison {
     private readonly format: SpteFormat,
     private readonly tables: TablePages,
     private readonly pointers: HashedPointers,
+    private readonly rootPageLevel: RootPageLevel = 4,
   ) {}
 
   /** Names of the fields that differ; `["name"]` if it is another event. */
@@ -123,7 +126,9 @@ export class EventComparison {
     }
   }
 
+  /** Whether an entry points to a table. Those above the pages of a three-level root are PDPTEs, which have none of KVM's own bits. */
   private isLink(spte: bigint, level: PgLevel): boolean {
+    if (level > this.rootPageLevel) return (spte & PDPTE_PRESENT) !== 0n;
     return level > 1 && isShadowPresentPte(spte as Spte) && !isLastSpte(spte as Spte, level);
   }
 }

@@ -51,7 +51,7 @@ export class ReplayContext {
     this.vm = new ModelVm(config);
     for (const slot of slots.all()) this.vm.setSlot(slot);
     this.tables = new ModelTables(config.format, this.vm.cpu, rootPageLevel);
-    this.comparison = new EventComparison(config.format, this.tablePages, this.pointers);
+    this.comparison = new EventComparison(config.format, this.tablePages, this.pointers, rootPageLevel);
     this.vm.frameFreed = (address): void => {
       this.roots.delete(address);
       this.tablePages.release(address);

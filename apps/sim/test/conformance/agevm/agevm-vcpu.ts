@@ -59,6 +59,7 @@ export class AgevmVcpu implements VcpuMmu {
     const handle = allocateVcpu(cpu, machine, {
       pageFormat: modeOf(config.mmu),
       adEnabled: format.kvmAdEnabled,
+      eptReadReportsUser: modeOf(config.mmu) === "ept" && format.rules.eptReadReportsUser,
       rootLevel: 4,
       maxPhyAddr: format.host.maxPhyAddr,
       flushDomain: vm.flushDomain,
