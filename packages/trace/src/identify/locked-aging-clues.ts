@@ -15,7 +15,7 @@ const LOCKLESS: Clue<Kernel> = {
 };
 const NO_SOFTWARE_A: Clue<Kernel> = {
   answer: "linux-6.12",
-  seen: "EPT SPTEs that disable A/D are access-tracked without having had a software Accessed bit",
+  seen: "EPT SPTEs that disable A/D have no software Accessed bit",
 };
 const SOFTWARE_A: Clue<Kernel> = {
   answer: "linux-6.15",
@@ -51,6 +51,13 @@ function trackedClue({ old_spte, new_spte }: SpteChange): Clue<Kernel> | null {
   return BigInt.asUintN(64, old_spte & EPT_ACCESSED_BIT) === 0n ? NO_SOFTWARE_A : SOFTWARE_A;
 }
 
+/** A fault makes a leaf young: with a software Accessed bit, or without any. */
+function youngLeafClue(spte: bigint): Clue<Kernel> | null {
+  if (BigInt.asUintN(64, spte & EPT_AD_DISABLED) !== EPT_AD_DISABLED) return null;
+  if (BigInt.asUintN(64, spte & EPT_RWX_MASK) === 0n) return null;
+  return BigInt.asUintN(64, spte & EPT_ACCESSED_BIT) === 0n ? NO_SOFTWARE_A : SOFTWARE_A;
+}
+
 /**
  * Tells 6.12, whose aging holds `mmu_lock`, from 6.15, whose aging does not. Only the contents of access-tracked SPTEs and the latency
  * flags of kernels that count preemption tell; where neither is in the trace there is no answer.
@@ -62,6 +69,10 @@ export class LockedAgingClues {
 
   observe(record: TraceRecord): void {
     if (record.kind !== "kvm") return;
+    if (record.name === "kvm_mmu_set_spte") {
+      const clue = youngLeafClue(record.fields.spte);
+      if (clue !== null) this.#clues.add(clue);
+    }
     if (record.name === "kvm_tdp_mmu_spte_changed") {
       this.#observeChange(record, record.fields);
       return;

@@ -17,13 +17,14 @@ export interface KernelTuning {
 }
 
 const WRITABLE = 2n;
+const GUEST_NX = 1n << 63n;
 
 /** What a trace shows of them; the kernel's defaults where it shows nothing. */
 export function inferTuning(identity: TraceIdentity, records: readonly TraceRecord[]): KernelTuning {
   const events = records.filter((record) => record.kind === "kvm");
   return {
     proveMmu: wasBuiltToProveMmu(identity, events),
-    nxHugePages: identity.mode !== "shadow" && events.some((event) => isHugeWithoutExecution(event)),
+    nxHugePages: events.some((event) => isHugeWithoutExecution(event)) && !guestForbidsExecution(events),
     cpuDirtyLog: events.some((event) => lostOnly(event, identity.format.shadowDirtyMask, 1)),
     eagerPageSplit: !events.some((event) => lostOnly(event, WRITABLE, 2)),
     slotZapAll: deletesSlotsByZappingAll(records),
@@ -44,9 +45,16 @@ function wasBuiltToProveMmu({ format }: TraceIdentity, events: readonly KvmEvent
   );
 }
 
-/** Data accesses map huge pages without execution under the mitigation, and only then if no guest tables have a say. */
+/** Data accesses map huge pages without execution under the mitigation, and only then unless guest tables say the same. */
 function isHugeWithoutExecution(event: KvmEvent): boolean {
   return event.name === "kvm_mmu_set_spte" && event.fields.level > 1 && !event.fields.x;
+}
+
+/** Whether one of the guest's entries that KVM read has NX: with shadow paging it is then the guest that takes execution away. */
+function guestForbidsExecution(events: readonly KvmEvent[]): boolean {
+  return events.some(
+    (event) => event.name === "kvm_mmu_paging_element" && (event.fields.pte & GUEST_NX) !== 0n,
+  );
 }
 
 /** Whether a leaf at `level` or above lost these bits and nothing else. */
