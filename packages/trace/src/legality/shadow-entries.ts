@@ -1,5 +1,6 @@
 import { isShadowPresentPte, type Spte, spteToPfn } from "@kvm-age/spte";
 import type { KvmEvent, NoteRecord } from "../schema/trace-record.js";
+import { isAgedFormOf } from "./aged.js";
 import type { CheckContext } from "./check-context.js";
 import type { DumpedEntry } from "./dumps.js";
 import { blameTheOther, type Finding, hex, type OpenViolation } from "./findings.js";
@@ -128,7 +129,7 @@ export class ShadowEntries {
     this.#context.transitions++;
     const finding =
       judgeFaultAddress(record, task) ??
-      judgeFastFault(this.#context, record, this.#context.isRacing(record)) ??
+      judgeFastFault(this.#context, record, this.#context.isRacing(record), true) ??
       this.#judgeShown(record.fields.old_spte as Spte);
     if (finding !== null) this.#context.findings.report(record.line, finding);
   }
@@ -239,7 +240,8 @@ export class ShadowEntries {
         detail: `${hex(spte)}: the frame is not aligned for level ${fields.level}`,
       };
     const made = flags.made({ level: fields.level, access, prefetch });
-    if (made.has(flagsOf(format, spte))) return null;
+    // The event shows the entry as it is when it is printed.
+    if (made.has(flagsOf(format, spte)) || isAgedFormOf(format, flagsOf(format, spte), made)) return null;
     return {
       rule: "leaf-is-made-by-the-kernel",
       detail: `no fault makes ${hex(spte)}${prefetch ? " ahead" : ""}`,

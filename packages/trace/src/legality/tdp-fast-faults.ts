@@ -1,5 +1,6 @@
 import { isShadowPresentPte, type Spte } from "@kvm-age/spte";
 import type { KvmEvent } from "../schema/trace-record.js";
+import { aged } from "./aged.js";
 import type { CheckContext } from "./check-context.js";
 import { type Finding, hex } from "./findings.js";
 import { isHardwareChange } from "./hardware-change.js";
@@ -24,11 +25,17 @@ export function judgeFaultAddress({ fields }: FastFaultRecord, task: Task): Find
   };
 }
 
-/** What is wrong with the two values of the event alone. */
+/**
+ * What is wrong with the two values of the event alone. The new value is read back when the event is printed.
+ *
+ * @param racing whether events of others show that the entry changed meanwhile
+ * @param silentAging whether aging may have changed it without an event, as it does in the shadow MMU
+ */
 export function judgeFastFault(
   context: CheckContext,
   { fields }: FastFaultRecord,
   racing: boolean,
+  silentAging: boolean,
 ): Finding | null {
   const [oldSpte, newSpte] = [fields.old_spte as Spte, fields.new_spte as Spte];
   const detail = `${hex(oldSpte)} becomes ${hex(newSpte)}, fixed ${fields.fixed ? 1 : 0}`;
@@ -40,9 +47,10 @@ export function judgeFastFault(
     const same = isHardwareChange(context.format, oldSpte, newSpte, true);
     return same ? null : { rule: "fast-fault-flags", detail };
   }
-  if (oldSpte === newSpte) return { rule: "fast-fault-flags", detail };
   const write = BigInt.asUintN(64, fields.error_code & WRITE) !== 0n;
   const expected = context.fastFaults.result(oldSpte, write);
+  if (silentAging && expected !== oldSpte && newSpte === aged(context.format, expected)) return null;
+  if (oldSpte === newSpte) return { rule: "fast-fault-flags", detail };
   if (expected !== oldSpte && isHardwareChange(context.format, expected, newSpte, true)) return null;
   return { rule: "fast-fault-change", detail: `${detail}; expected ${hex(expected)}` };
 }
@@ -64,7 +72,8 @@ export class TdpFastFaults {
     const oldSpte = record.fields.old_spte as Spte;
     const entry = this.#entry(faultGfn, oldSpte);
     const racing = this.#context.isRacing(record);
-    const finding = judgeFastFault(this.#context, record, racing) ?? this.#judgeOld(entry, oldSpte, racing);
+    const finding =
+      judgeFastFault(this.#context, record, racing, false) ?? this.#judgeOld(entry, oldSpte, racing);
     if (finding !== null) this.#context.findings.report(record.line, finding, entry);
     if (entry !== null) this.#apply(record, entry, finding !== null, racing);
   }

@@ -25,7 +25,7 @@ export function inferTuning(identity: TraceIdentity, records: readonly TraceReco
   return {
     proveMmu: wasBuiltToProveMmu(identity, events),
     nxHugePages: events.some((event) => isHugeWithoutExecution(event)) && !guestForbidsExecution(events),
-    cpuDirtyLog: events.some((event) => lostOnly(event, identity.format.shadowDirtyMask, 1)),
+    cpuDirtyLog: events.some((event, index) => isCleaned(identity, events, event, index)),
     eagerPageSplit: !events.some((event) => lostOnly(event, WRITABLE, 2)),
     slotZapAll: deletesSlotsByZappingAll(records),
   };
@@ -55,6 +55,19 @@ function guestForbidsExecution(events: readonly KvmEvent[]): boolean {
   return events.some(
     (event) => event.name === "kvm_mmu_paging_element" && (event.fields.pte & GUEST_NX) !== 0n,
   );
+}
+
+/** Whether a leaf lost D alone, and not because a fault built it anew: 6.12 leaves D out then, if the old one was writable. */
+function isCleaned(
+  { format }: TraceIdentity,
+  events: readonly KvmEvent[],
+  event: KvmEvent,
+  index: number,
+): boolean {
+  if (!lostOnly(event, format.shadowDirtyMask, 1)) return false;
+  let next = index + 1;
+  while (next < events.length && events[next]!.pid !== event.pid) next++;
+  return events[next]?.name !== "kvm_mmu_set_spte";
 }
 
 /** Whether a leaf at `level` or above lost these bits and nothing else. */

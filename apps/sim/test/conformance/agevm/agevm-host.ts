@@ -1,8 +1,8 @@
 import type { HostMm } from "@kvm-age/host-mm";
+import { FIRST_HOST_PFN } from "@kvm-age/host-mm";
 import type { Cpu } from "@kvm-age/machine";
 import type { Hva, HvaToPfnRequest, HvaToPfnResult, ReleaseHow } from "@kvm-age/memslot";
 import type { ShadowMmuHost, UserCmpxchgResult } from "@kvm-age/shadow-mmu";
-import { FIRST_HOST_PFN } from "@kvm-age/host-mm";
 import { type Pfn, PG_LEVEL_4K, type PgLevel } from "@kvm-age/spte";
 import type { CodeMemory } from "./code-memory.js";
 
@@ -48,13 +48,7 @@ export class AgevmHost implements ShadowMmuHost {
     return true;
   }
 
-  cmpxchgUser(
-    cpu: Cpu,
-    hva: Hva,
-    size: 4 | 8,
-    expected: bigint,
-    replacement: bigint,
-  ): UserCmpxchgResult {
+  cmpxchgUser(cpu: Cpu, hva: Hva, size: 4 | 8, expected: bigint, replacement: bigint): UserCmpxchgResult {
     return this.code.contains(hva)
       ? this.code.cmpxchg(hva, expected, replacement)
       : this.hostMm.cmpxchgUser(cpu, hva, size, expected, replacement);

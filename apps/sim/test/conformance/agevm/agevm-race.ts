@@ -1,6 +1,6 @@
 import type { AccessKind } from "@kvm-age/vcpu";
-import type { AgevmScript } from "./agevm-script.js";
 import { TEST_GFN } from "./agevm-config.js";
+import type { AgevmScript } from "./agevm-script.js";
 import type { Task } from "./trace-log.js";
 
 const OPERATIONS: Readonly<Record<string, AccessKind>> = { w: "write", r: "read", x: "fetch" };

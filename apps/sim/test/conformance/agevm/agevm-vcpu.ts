@@ -21,8 +21,8 @@ import { AGEVM_CR3 } from "../../../src/conformance/input/agevm-guest-tables.js"
 import { ShadowRoots } from "../../../src/vm/shadow-roots.js";
 import { TdpRoots } from "../../../src/vm/tdp-roots.js";
 import type { VcpuRoots } from "../../../src/vm/vcpu-roots.js";
-import { modeOf } from "./agevm-config.js";
 import type { Agevm } from "./agevm.js";
+import { modeOf } from "./agevm-config.js";
 
 /** Thrown when an access of the guest does not end in memory. */
 export class GuestAccessError extends Error {

@@ -1,6 +1,12 @@
 import { createHostMm, type HostMm } from "@kvm-age/host-mm";
 import { type Cpu, type FlushDomain, flushDomainBytes, ThreadMachine, traceTo } from "@kvm-age/machine";
-import { createMemslots, type Hva, KvmMmuNotifier, kvmSetMemoryRegion, type Memslots } from "@kvm-age/memslot";
+import {
+  createMemslots,
+  type Hva,
+  KvmMmuNotifier,
+  kvmSetMemoryRegion,
+  type Memslots,
+} from "@kvm-age/memslot";
 import type { Gfn, SpteFormat } from "@kvm-age/spte";
 import { KVM_AGING_POLICIES } from "../../../src/aging/aging-policies.js";
 import { agevmGuestTables } from "../../../src/conformance/input/agevm-guest-tables.js";

@@ -17,9 +17,7 @@ export class IdleBitmap {
       wrote++;
       hostMm.pageIdle.writeWord(cpu, Math.floor(pfn / PAGES_PER_WORD), 1n << BigInt(pfn % PAGES_PER_WORD));
     }
-    log.note(
-      `idle_set first=${first.toString(16)} count=${count} wrote=${wrote} nopfn=${count - wrote}`,
-    );
+    log.note(`idle_set first=${first.toString(16)} count=${count} wrote=${wrote} nopfn=${count - wrote}`);
   }
 
   /** Reads the marks, a word of the bitmap at a time. */
@@ -41,8 +39,6 @@ export class IdleBitmap {
       counts.idle += idle;
       log.note(`idle_get ${place} pfn=${pfn.toString(16)} idle=${idle}`);
     }
-    log.note(
-      `idle_get first=${first.toString(16)} count=${count} idle=${counts.idle} nopfn=${counts.nopfn}`,
-    );
+    log.note(`idle_get first=${first.toString(16)} count=${count} idle=${counts.idle} nopfn=${counts.nopfn}`);
   }
 }

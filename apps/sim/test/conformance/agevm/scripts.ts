@@ -18,7 +18,11 @@ export const SCRIPTS: Readonly<Record<string, Scenario>> = {
     pages: 16,
     actions: "htouch map sh r dump idle dump q w:0:2 dump r:2:2 dump q idle q dump",
   },
-  host_access: { backing: "4k", pages: 16, actions: "w sh idle q htouch:0:4 q hread:4:4 q idle dump q r:8:4 hread:8:4 q" },
+  host_access: {
+    backing: "4k",
+    pages: 16,
+    actions: "w sh idle q htouch:0:4 q hread:4:4 q idle dump q r:8:4 hread:8:4 q",
+  },
   dirty: {
     backing: "4k",
     pages: 72,
@@ -49,17 +53,20 @@ export const SCRIPTS: Readonly<Record<string, Scenario>> = {
   mprotect: {
     backing: "4k",
     pages: 16,
-    actions: "w sh dump prot:0:8:1 dump r:0:8 dump:0:8 idle:0:8 dump:0:8 q:0:8 r:0:2 q:0:8 prot:0:8:3 w:0:4 dump:0:8 idle q",
+    actions:
+      "w sh dump prot:0:8:1 dump r:0:8 dump:0:8 idle:0:8 dump:0:8 q:0:8 r:0:2 q:0:8 prot:0:8:3 w:0:4 dump:0:8 idle q",
   },
   thp: {
     backing: "thp",
     pages: 1024,
-    actions: "w:0:2 r:513:2 x:2:2 sh map:0:2 dump idle:0:1 idle:512:1 dump q:0:1 q:512:1 r:3:1 dump q:0:1 q:512:1 idle:0:1 w:700:4 dump q:0:1 q:512:1",
+    actions:
+      "w:0:2 r:513:2 x:2:2 sh map:0:2 dump idle:0:1 idle:512:1 dump q:0:1 q:512:1 r:3:1 dump q:0:1 q:512:1 idle:0:1 w:700:4 dump q:0:1 q:512:1",
   },
   thp_split: {
     backing: "thp",
     pages: 1024,
-    actions: "w:0:2 w:600:1 sh dump madv:16:4:dontneed dump w:0:24 dump:0:32 sh idle:0:1 idle:16:4 q:0:1 q:16:4 dump:0:32",
+    actions:
+      "w:0:2 w:600:1 sh dump madv:16:4:dontneed dump w:0:24 dump:0:32 sh idle:0:1 idle:16:4 q:0:1 q:16:4 dump:0:32",
   },
   race_idle: { backing: "4k", pages: 16, vcpus: 2, actions: "w sh race:w:4:i dump q" },
   race_dontneed: { backing: "4k", pages: 16, vcpus: 2, actions: "w sh race:w:3:id dump q" },
