@@ -115,6 +115,8 @@ export class LegalityChecker {
   }
 
   #observeNote(record: NoteRecord, task: Task): void {
+    // A task that writes a note is outside the kernel.
+    this.#faults.close(task);
     const dumped = parseDumpedEntry(record);
     if (dumped === null) this.#teardowns.end(record, task);
     else if (this.#context.identity.tdpMmu) this.#dumps.observe(record, dumped);
@@ -134,6 +136,8 @@ export class LegalityChecker {
       case "kvm_test_age_hva":
       case "kvm_unmap_hva_range":
         if (event.name === "kvm_unmap_hva_range") this.#shadow.entriesChanged(event.line);
+        // The lookup of its page may call the notifier on behalf of a fault; a fault that has its page holds mmu_lock.
+        if (task.fault !== null && task.fault.requestLine !== 0) this.#faults.close(task);
         this.#notifiers.begin(event, task);
         return;
       case "kvm_page_fault":

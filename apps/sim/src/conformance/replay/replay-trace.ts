@@ -1,3 +1,4 @@
+import { OutOfMemoryError } from "@kvm-age/machine";
 import { type GuestPagingRegisters, LONG_MODE } from "@kvm-age/shadow-mmu";
 import {
   identifyTrace,
@@ -7,6 +8,7 @@ import {
 } from "@kvm-age/trace";
 import { isReplayed } from "../compare/replayed-events.js";
 import { agevmGuestTables } from "../input/agevm-guest-tables.js";
+import { AgevmNoteError } from "../input/agevm-note.js";
 import { AGEVM_CODE_HVA, agevmSlots } from "../input/agevm-slots.js";
 import { type AgevmStart, findAgevmStart } from "../input/agevm-start.js";
 import { findVmStarts } from "../input/find-vms.js";
@@ -18,7 +20,7 @@ import { RecordedSlots } from "../input/recorded-slots.js";
 import { rootPageLevelOf } from "../input/root-level.js";
 import { splitOperations } from "../input/split-operations.js";
 import { Upcoming } from "../input/upcoming.js";
-import { ConformanceReport } from "../report/conformance-report.js";
+import { ConformanceReport, describeEvent } from "../report/conformance-report.js";
 import { type Inferences, inferencesOf } from "../report/inferences.js";
 import { ReplayContext } from "./replay-context.js";
 import { TraceReplay } from "./trace-replay.js";
@@ -77,15 +79,46 @@ export function startReplay(
     return { start, context: createContext(identity, tuning, own, upcoming, report) };
   });
   const operations = splitOperations(replayed);
-  const steps = replaySteps(new TraceReplay(vms), operations);
+  const steps = replaySteps(new TraceReplay(vms), operations, report);
   return { identity, tuning, operations, steps, report, inferences: () => inferencesOf(vms, operations) };
 }
 
-function* replaySteps(replay: TraceReplay, operations: readonly Operation[]): Generator<void> {
+/** A model that refuses an operation has nothing to say about what follows: the replay ends with that mismatch. */
+function* replaySteps(
+  replay: TraceReplay,
+  operations: readonly Operation[],
+  report: ConformanceReport,
+): Generator<void> {
   for (const operation of operations) {
-    replay.replay(operation);
+    try {
+      replay.replay(operation);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      reportRefusal(report, operation, error);
+      return;
+    }
     yield;
   }
+}
+
+/** An error that the packages throw for a state that cannot be; not one of the replay's own, nor a programming error. */
+function isRefusal(error: unknown): error is Error {
+  const foreign = [TypeError, RangeError, ReferenceError, AgevmNoteError, OutOfMemoryError];
+  return error instanceof Error && !foreign.some((type) => error instanceof type);
+}
+
+function reportRefusal(report: ConformanceReport, { line, records }: Operation, error: Error): void {
+  const [first] = records;
+  const kernel = first?.kind === "kvm" ? describeEvent(first) : "goes on";
+  const what = "the model refuses what the kernel did, and the replay ends here";
+  report.mismatch({
+    kind: "event",
+    line,
+    what,
+    kernel,
+    model: `${error.name}: ${error.message}`,
+    fields: [],
+  });
 }
 
 /** @param records of the time in which the VM was the newest */

@@ -64,7 +64,8 @@ export class AgevmScript {
       case "hread":
         return this.hostAccess(first, count, false);
       case "race":
-        return race(this, args[0]!, Number(args[1]), args[2]!);
+        race(this, args[0]!, Number(args[1]), args[2]!);
+        return;
       default:
         throw new UnknownActionError(action);
     }
