@@ -30,7 +30,7 @@ describe("a VM like the recorded one, on our machine, leaves a trace that can be
     for (const _ of steps);
     expectIdentity(identity, config);
     expect(report.mismatches.slice(0, 3)).toEqual([]);
-    expect(report.counts.event.compared).toBeGreaterThan(20);
+    expect(report.counts.event.compared).toBeGreaterThanOrEqual(20);
     expect(report.counts.entry.compared + report.counts.idle.compared).toBeGreaterThan(0);
     expect(checkTrace(records, identity).violations.slice(0, 3)).toEqual([]);
   });

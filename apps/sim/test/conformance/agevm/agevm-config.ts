@@ -1,5 +1,7 @@
+import { type GuestPagingRegisters, LONG_MODE } from "@kvm-age/shadow-mmu";
 import { createSpteFormat, linux73, linux612, linux615, type RuleSet, type SpteFormat } from "@kvm-age/spte";
 import type { TraceKernel } from "@kvm-age/trace";
+import { AGEVM_CR3 } from "../../../src/conformance/input/agevm-guest-tables.js";
 import type { AgevmStart } from "../../../src/conformance/input/agevm-start.js";
 import type { KernelTuning } from "../../../src/conformance/input/infer-tuning.js";
 
@@ -58,6 +60,12 @@ export function formatOf({ kernel, mmu }: AgevmConfig): SpteFormat {
   const mode = modeOf(mmu);
   if (mode !== "ept") return createSpteFormat({ mode, ruleSet });
   return createSpteFormat({ mode, ruleSet, adBits: mmu !== "ept-noad", maxPhyAddr: EPT_PHYSICAL_BITS });
+}
+
+/** The guest's paging registers; a guest without paging runs in 32-bit mode. */
+export function pagingOf({ guest }: AgevmConfig): GuestPagingRegisters {
+  if (guest !== "n") return { ...LONG_MODE, cr3: AGEVM_CR3 };
+  return { ...LONG_MODE, cr0Pg: false, cr4Pae: false, eferLma: false, eferNx: false };
 }
 
 /** The VMM's own words about it. */

@@ -1,9 +1,7 @@
 import type { Address, Cpu } from "@kvm-age/machine";
 import {
   createShadowMmuVcpu,
-  type GuestPagingRegisters,
   kvmInitMmu,
-  LONG_MODE,
   type ShadowMmuVcpu,
   kvmMmuUnload as unloadShadow,
 } from "@kvm-age/shadow-mmu";
@@ -17,12 +15,11 @@ import {
   type Vcpu,
   type VcpuMmu,
 } from "@kvm-age/vcpu";
-import { AGEVM_CR3 } from "../../../src/conformance/input/agevm-guest-tables.js";
 import { ShadowRoots } from "../../../src/vm/shadow-roots.js";
 import { TdpRoots } from "../../../src/vm/tdp-roots.js";
 import type { VcpuRoots } from "../../../src/vm/vcpu-roots.js";
 import type { Agevm } from "./agevm.js";
-import { modeOf } from "./agevm-config.js";
+import { modeOf, pagingOf } from "./agevm-config.js";
 
 /** Thrown when an access of the guest does not end in memory. */
 export class GuestAccessError extends Error {
@@ -33,7 +30,6 @@ export class GuestAccessError extends Error {
   }
 }
 
-const NO_PAGING = { ...LONG_MODE, cr0Pg: false, cr4Pae: false, eferLma: false, eferNx: false };
 /** Code of each kind of loop. */
 const RIP: Readonly<Record<AccessKind, number>> = {
   write: 0x1000,
@@ -65,8 +61,7 @@ export class AgevmVcpu implements VcpuMmu {
       flushDomain: vm.flushDomain,
     });
     this.shadow = createShadowMmuVcpu(mmus.shadow!, cpu, index);
-    const paging = config.guest !== "n";
-    const registers: GuestPagingRegisters = paging ? { ...LONG_MODE, cr3: AGEVM_CR3 } : NO_PAGING;
+    const registers = pagingOf(config);
     vm.inSrcu(() => kvmInitMmu(mmus.shadow!, cpu, this.shadow, registers));
     this.tdp = mmus.tdp === null ? null : createTdpMmuVcpu(mmus.tdp, cpu, index);
     this.roots =
@@ -74,8 +69,9 @@ export class AgevmVcpu implements VcpuMmu {
         ? new ShadowRoots(mmus.shadow!, this.shadow, handle)
         : new TdpRoots(mmus.tdp!, this.tdp, host);
     this.hardware = attachVcpu(machine, handle, { mmu: this });
-    if (paging) {
-      const state = { ...PAGING_OFF, mode: "4-level", cr3: AGEVM_CR3, cr0Wp: true, eferNx: true } as const;
+    if (registers.cr0Pg) {
+      const { cr3 } = registers;
+      const state = { ...PAGING_OFF, mode: "4-level", cr3, cr0Wp: true, eferNx: true } as const;
       this.hardware.setGuestPaging(cpu, state);
     }
   }

@@ -13,7 +13,7 @@ import { agevmGuestTables } from "../../../src/conformance/input/agevm-guest-tab
 import { createModelMmus } from "../../../src/conformance/model/create-model-mmus.js";
 import { PreemptDepth, withPreemptDepth } from "../../../src/tracing/preempt-depth-cpu.js";
 import type { VmMmus } from "../../../src/vm/vm-mmus.js";
-import { type AgevmConfig, formatOf, startOf, TEST_GFN, usesTdpMmu } from "./agevm-config.js";
+import { type AgevmConfig, formatOf, pagingOf, startOf, TEST_GFN, usesTdpMmu } from "./agevm-config.js";
 import { AgevmHost } from "./agevm-host.js";
 import { AgevmVcpu } from "./agevm-vcpu.js";
 import { CODE_HVA, CODE_PAGES, CodeMemory } from "./code-memory.js";
@@ -136,7 +136,7 @@ export class Agevm {
       tdpMmu: usesTdpMmu(config.mmu),
       policy,
       tuning: config.tuning,
-      paging: { cr0Pg: true } as never,
+      paging: pagingOf(config),
     });
     const aging = KVM_AGING_POLICIES[policy];
     const { slotZapAll } = config.tuning;
