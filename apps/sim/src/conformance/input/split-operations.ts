@@ -1,4 +1,4 @@
-import type { KvmEventName, TraceRecord } from "@kvm-age/trace";
+import type { KvmEventName, ProbeRecord, TraceRecord } from "@kvm-age/trace";
 import { type AgevmNote, parseAgevmNote } from "./agevm-note.js";
 import type { Operation, OperationKind } from "./operation.js";
 
@@ -31,6 +31,12 @@ const EFFECTS: ReadonlySet<string> = new Set([
   "kvm_mmu_get_page",
   "kvm_mmu_prepare_zap_page",
 ]);
+
+/** Probes of the notifier's handlers: near the effect of a call that has no event for it. What takes `mmu_lock` has it there. */
+const HANDLER_PROBES: ReadonlySet<string> = new Set(["age_gfn", "test_age_gfn", "unmap_gfn"]);
+const AGING_ANSWERS: ReadonlySet<string> = new Set(["rmap_age_ret", "tdp_age_ret", "age_gfn_ret"]);
+/** A `bool` comes in the low byte of the register that a probe prints. */
+const BOOL = 0xffn;
 
 /** What is being collected for one task. */
 interface OpenOperation {
@@ -83,9 +89,25 @@ class Splitter {
     this.current.delete(pid);
     if (operation === undefined) return;
     const { kind, note, records } = operation;
-    const effect = records.find((record) => record.kind === "kvm" && EFFECTS.has(record.name));
-    this.done.push({ kind, pid, note, records, line: (effect ?? records[0]!).line });
+    this.done.push({ kind, pid, note, records, line: momentOf(records).line });
   }
+}
+
+/**
+ * The record at which an operation took effect. Aging that has no event for it may take no lock either: it is put as late as it can have been
+ * if it found a page young, which whatever made it young precedes, else as early.
+ */
+function momentOf(records: readonly TraceRecord[]): TraceRecord {
+  return (
+    records.find((record) => record.kind === "kvm" && EFFECTS.has(record.name)) ??
+    records.find((record) => record.kind === "probe" && isYoungAnswer(record)) ??
+    records.find((record) => record.kind === "probe" && HANDLER_PROBES.has(record.name)) ??
+    records[0]!
+  );
+}
+
+function isYoungAnswer({ name, args }: ProbeRecord): boolean {
+  return AGING_ANSWERS.has(name) && ((args["ret"] ?? 0n) & BOOL) !== 0n;
 }
 
 /** The operation that a record begins, null if it goes on with the one that is open. */

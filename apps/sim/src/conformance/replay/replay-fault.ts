@@ -27,6 +27,7 @@ export function replayFault(context: ReplayContext, operation: Operation): reado
   const errorCode = pferrOf(context.identity, fault.fields.error_code);
   if (context.start === null || context.isConcurrent())
     inferWriteProtection(context, vcpu, address, errorCode, outputs);
+  context.silent.adoptFromFastFault(outputs);
   vcpu.fault(context.vm.cpu, address, errorCode);
   return context.compareOutputs(outputs, context.takeOutputs());
 }

@@ -2,6 +2,9 @@ import { spteAdEnabled } from "@kvm-age/spte";
 import type { KvmEvent } from "@kvm-age/trace";
 import type { ReplayContext } from "./replay-context.js";
 
+const PAGE_BYTES = 4096n;
+const LEAF_LEVELS = [1, 2, 3];
+
 /**
  * Accesses that no note tells of: of the guest's code, stack and page tables, of guests that run while a trace is taken, of every page in
  * a trace without notes. Hardware sets Accessed and Dirty without a trace; they show in the old value of the next change.
@@ -18,6 +21,16 @@ export class SilentAccesses {
       if (event.name !== "kvm_tdp_mmu_spte_changed") continue;
       const { gfn, level, old_spte } = event.fields;
       if (this.allowed(gfn)) this.adopt(gfn, level, old_spte);
+    }
+  }
+
+  /** Before a fault that is fixed without `mmu_lock`: its event has the old value, too, and no level. */
+  adoptFromFastFault(events: readonly KvmEvent[]): void {
+    for (const event of events) {
+      if (event.name !== "fast_page_fault") continue;
+      const gfn = Number(event.fields.gva / PAGE_BYTES);
+      if (!this.allowed(gfn)) continue;
+      for (const level of LEAF_LEVELS) this.adopt(gfn, level, event.fields.old_spte);
     }
   }
 

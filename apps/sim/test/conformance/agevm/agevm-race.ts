@@ -29,11 +29,11 @@ export function race(script: AgevmScript, operation: string, loops: number, what
         const task: Task = { comm: "agevm", pid: 710 + vcpu };
         log.as(task, () => vm.vcpu(vcpu).loop(cpu, kind, [(TEST_GFN + target) * 4096]));
       }
-      if (page % 4 === 1) agitate(script, what, (page * 7 + loop) % config.pages, page);
-      if (page % 8 === 3 && what.includes("i")) script.idle.set(page, 1);
+      if (page % 4 === 1) agitate(script, what, (page * 7 + loop) % config.pages, loop);
+      if (what.includes("i")) script.idle.set((page * 5 + loop) % config.pages, 1);
       cpu.rcuBarrier();
     }
-    if (what.includes("i")) script.idle.set(0, config.pages);
+    if (what.includes("i") && loop % 3 === 1) script.idle.set(0, config.pages);
   }
   host.meanwhile = null;
   log.note(`race end rounds=${loops}`);

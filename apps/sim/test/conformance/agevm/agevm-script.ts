@@ -6,7 +6,13 @@ import { type AgevmConfig, TEST_GFN } from "./agevm-config.js";
 import { race } from "./agevm-race.js";
 import { IdleBitmap } from "./idle-bitmap.js";
 
-const KINDS: Readonly<Record<string, AccessKind>> = { w: "write", r: "read", x: "fetch" };
+/** An action and its words, those of a range also as numbers: page and pages, all if it names none. */
+interface ActionArguments {
+  readonly action: string;
+  readonly first: number;
+  readonly count: number;
+  readonly args: readonly string[];
+}
 
 /** Thrown for an action that the scripted VMM does not have. */
 export class UnknownActionError extends Error {
@@ -20,6 +26,25 @@ export class UnknownActionError extends Error {
 /** Performs the recorded VMM's actions, with its notes. */
 export class AgevmScript {
   readonly idle: IdleBitmap;
+  private readonly actions: Readonly<Record<string, (arguments_: ActionArguments) => void>> = {
+    w: ({ first, count }) => this.guest("w", "write", first, count),
+    r: ({ first, count }) => this.guest("r", "read", first, count),
+    x: ({ first, count }) => this.guest("x", "fetch", first, count),
+    map: ({ first, count }) => this.map(first, count),
+    sh: () => this.dropCaches(),
+    dump: ({ action, first, count }) => this.dump(action, first, count),
+    idle: ({ first, count }) => this.idle.set(first, count),
+    q: ({ first, count }) => this.idle.get(first, count),
+    log: ({ args }) => this.setLogging(args[0] === "1"),
+    getlog: () => this.getLog(),
+    del: () => this.bracket("slot_delete", () => this.setTestSlot(0)),
+    add: () => this.bracket("slot_add", () => this.setTestSlot(this.vm.config.pages)),
+    madv: ({ first, count, args }) => this.madvise(first, count, args[2]!),
+    prot: ({ first, count, args }) => this.mprotect(first, count, Number(args[2])),
+    htouch: ({ first, count }) => this.hostAccess(first, count, true),
+    hread: ({ first, count }) => this.hostAccess(first, count, false),
+    race: ({ args }) => race(this, args[0]!, Number(args[1]), args[2]!),
+  };
 
   constructor(readonly vm: Agevm) {
     this.idle = new IdleBitmap(vm);
@@ -35,51 +60,20 @@ export class AgevmScript {
   perform(action: string): void {
     const [name, ...args] = action.split(":");
     const [first, count] = this.range(args);
-    if (name! in KINDS) return this.guest(name!, first, count);
-    switch (name) {
-      case "map":
-        return this.map(first, count);
-      case "sh":
-        return this.dropCaches();
-      case "dump":
-        return this.dump(action, first, count);
-      case "idle":
-        return this.idle.set(first, count);
-      case "q":
-        return this.idle.get(first, count);
-      case "log":
-        return this.setLogging(args[0] === "1");
-      case "getlog":
-        return this.getLog();
-      case "del":
-        return this.bracket("slot_delete", () => this.setTestSlot(0));
-      case "add":
-        return this.bracket("slot_add", () => this.setTestSlot(this.vm.config.pages));
-      case "madv":
-        return this.madvise(first, count, args[2]!);
-      case "prot":
-        return this.mprotect(first, count, Number(args[2]));
-      case "htouch":
-        return this.hostAccess(first, count, true);
-      case "hread":
-        return this.hostAccess(first, count, false);
-      case "race":
-        race(this, args[0]!, Number(args[1]), args[2]!);
-        return;
-      default:
-        throw new UnknownActionError(action);
-    }
+    const perform = this.actions[name!];
+    if (perform === undefined) throw new UnknownActionError(action);
+    perform({ action, first, count, args });
   }
 
   private range([first, count]: readonly string[]): [first: number, count: number] {
     return [Number(first ?? 0), Number(count ?? this.vm.config.pages)];
   }
 
-  private guest(name: string, first: number, count: number): void {
+  private guest(name: string, kind: AccessKind, first: number, count: number): void {
     const { log, cpu } = this.vm;
     log.note(`guest_${name} begin vcpu=0 first=${first.toString(16)} count=${count} stride=1`);
     const addresses = Array.from({ length: count }, (_, index) => (TEST_GFN + first + index) * 4096);
-    this.vm.vcpu(0).loop(cpu, KINDS[name]!, addresses);
+    this.vm.vcpu(0).loop(cpu, kind, addresses);
     log.note(`guest_${name} end rc=0`);
   }
 
@@ -143,7 +137,7 @@ export class AgevmScript {
     log.note(`getlog dirty=${dirty}`);
   }
 
-  madvise(first: number, count: number, what: string): void {
+  private madvise(first: number, count: number, what: string): void {
     if (what !== "dontneed") throw new UnknownActionError(`madv ${what}`);
     const { log, hostMm, cpu } = this.vm;
     log.note(`madvise dontneed begin first=${first.toString(16)} count=${count}`);

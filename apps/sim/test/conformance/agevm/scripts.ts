@@ -70,5 +70,5 @@ export const SCRIPTS: Readonly<Record<string, Scenario>> = {
   },
   race_idle: { backing: "4k", pages: 16, vcpus: 2, actions: "w sh race:w:4:i dump q" },
   race_dontneed: { backing: "4k", pages: 16, vcpus: 2, actions: "w sh race:w:3:id dump q" },
-  race_log: { backing: "4k", pages: 16, vcpus: 2, actions: "w sh race:w:3:il dump getlog w getlog log:0 q" },
+  race_log: { backing: "4k", pages: 16, vcpus: 2, actions: "w sh race:w:6:il dump getlog w getlog log:0 q" },
 };
