@@ -172,12 +172,14 @@ describe("a line that is missing is found", () => {
   });
 });
 
-test("a hashed pointer that changes its entry is found where the entry is next seen", () => {
+test("a hashed pointer that changes its entry is found wherever the entry is seen again", () => {
   const pattern = /(?<=fast_page_fault: .*sptep )[0-9a-f]+/;
   const { line, report } = replayMutated({ trace: `${NPT}/dirty4k`, pattern, nth: 3, change: flipBit(4) });
-  expect(report.mismatches).toHaveLength(1);
-  expect(report.mismatches[0]!.line).toBeGreaterThan(line);
-  expect(report.mismatches[0]!.fields).toEqual(["sptep"]);
+  expect(report.mismatches).toHaveLength(2);
+  for (const mismatch of report.mismatches) {
+    expect(mismatch.line).toBeGreaterThan(line);
+    expect(mismatch.fields).toEqual(["sptep"]);
+  }
 });
 
 test("the host's right to write is input, so that changing it changes more than its line", () => {

@@ -94,7 +94,7 @@ export class EventComparison {
     if (kernel.name !== model.name) return ["name"];
     const rules = COMPARED_EVENTS[kernel.name]!;
     const fields = kernel.fields as Readonly<Record<string, TraceValue | null>>;
-    const level = Number(fields["level"] ?? 0) as PgLevel;
+    const level = Number(fields.level ?? 0) as PgLevel;
     return Object.entries(rules)
       .filter(([name, rule]) => !this.agree(rule, fields[name]!, model.fields[name]!, level))
       .map(([name]) => name);

@@ -68,7 +68,7 @@ function gfnOfCall(record: TraceRecord, { start, end }: { start: number; end: nu
 /** The handler's range is the call's, if it is as long. */
 function gfnOfProbe({ name, args }: ProbeRecord, pages: number): number | null {
   if (name !== "age_gfn" && name !== "unmap_gfn" && name !== "test_age_gfn") return null;
-  return Number(args["end"]! - args["start"]!) === pages ? Number(args["start"]) : null;
+  return Number(args.end! - args.start!) === pages ? Number(args.start) : null;
 }
 
 /** What one invalidation zapped. */

@@ -107,7 +107,7 @@ function momentOf(records: readonly TraceRecord[]): TraceRecord {
 }
 
 function isYoungAnswer({ name, args }: ProbeRecord): boolean {
-  return AGING_ANSWERS.has(name) && ((args["ret"] ?? 0n) & BOOL) !== 0n;
+  return AGING_ANSWERS.has(name) && ((args.ret ?? 0n) & BOOL) !== 0n;
 }
 
 /** The operation that a record begins, null if it goes on with the one that is open. */

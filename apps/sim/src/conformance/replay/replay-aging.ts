@@ -52,8 +52,8 @@ function adoptPrintedAnswer(context: ReplayContext, operation: Operation, { hand
   const ranges = probesOf(operation, handler);
   for (const [index, probe] of probesOf(operation, `${handler}_ret`).entries()) {
     const range = ranges[index];
-    if (range === undefined || (probe.args["ret"]! & BOOL) === 0n) continue;
-    context.silent.adoptYoung(Number(range.args["start"]!), Number(range.args["end"]!));
+    if (range === undefined || (probe.args.ret! & BOOL) === 0n) continue;
+    context.silent.adoptYoung(Number(range.args.start!), Number(range.args.end!));
   }
 }
 
@@ -86,7 +86,7 @@ export function compareHandlerCalls(
   for (const [index, probe] of entries.entries()) {
     const call = calls[index];
     const model = call === undefined ? "not called" : `${call.start.toString(16)}-${call.end.toString(16)}`;
-    const kernel = `${probe.args["start"]!.toString(16)}-${probe.args["end"]!.toString(16)}`;
+    const kernel = `${probe.args.start!.toString(16)}-${probe.args.end!.toString(16)}`;
     context.compareValue("answer", probe.line, `${handler} is called for`, kernel, model);
   }
   const extra = context.hasProbe(handler) ? calls.slice(entries.length) : [];
@@ -109,7 +109,7 @@ function compareReturns(
   answers: readonly boolean[],
 ): void {
   for (const [index, probe] of probesOf(operation, name).entries()) {
-    const kernel = (probe.args["ret"]! & BOOL) !== 0n;
+    const kernel = (probe.args.ret! & BOOL) !== 0n;
     const answer = answers[index];
     context.compareValue(
       "answer",

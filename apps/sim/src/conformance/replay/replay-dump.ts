@@ -49,8 +49,8 @@ export class DumpReplay {
   /** What a guest did unobserved shows here. */
   private adopt(entry: ModelEntry | undefined, value: bigint): void {
     if (entry?.last !== true) return;
-    if (this.context.accessesUnknown(entry.gfn)) this.context.silent.adopt(entry.gfn, entry.level, value);
-    this.context.seen(entry.gfn);
+    if (this.context.guest.areUnknown(entry.gfn)) this.context.silent.adopt(entry.gfn, entry.level, value);
+    this.context.guest.seen(entry.gfn);
   }
 
   private reread(index: number): ModelEntry | undefined {

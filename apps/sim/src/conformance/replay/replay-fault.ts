@@ -14,12 +14,12 @@ export function replayFault(context: ReplayContext, operation: Operation): reado
   const [fault, ...outputs] = eventsOf(operation);
   if (fault?.name !== "kvm_page_fault") return [];
   const address = Number(fault.fields.address);
-  context.finishAccessesBefore(operation.pid, Math.floor(address / PAGE_BYTES));
+  context.guest.finishBefore(operation.pid, Math.floor(address / PAGE_BYTES));
   learnHostPages(context, outputs);
   context.silent.adoptFromEvents(outputs);
   const vcpu = context.vm.vcpu(fault.fields.vcpu);
   learnGuestTables(context, vcpu.walkedRoot, null, outputs);
-  context.enter(vcpu);
+  context.vcpus.enter(vcpu);
   context.vm.host.expectFault(
     findsPage(outputs),
     context.isConcurrent() ? mappedHvas(context, outputs) : null,

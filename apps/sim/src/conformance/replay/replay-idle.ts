@@ -24,7 +24,7 @@ export class IdleReplay {
   /** An aging call gave its answer. */
   aged(operation: Operation, young: boolean): void {
     for (const probe of probesOf(operation, "age_gfn")) {
-      for (let gfn = Number(probe.args["start"]!); gfn < Number(probe.args["end"]!); gfn++) {
+      for (let gfn = Number(probe.args.start!); gfn < Number(probe.args.end!); gfn++) {
         if (young || this.usedByHost.has(gfn)) this.idle.delete(gfn);
         this.usedByHost.delete(gfn);
         this.agedSince.add(gfn);

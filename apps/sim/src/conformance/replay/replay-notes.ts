@@ -9,8 +9,8 @@ const KINDS: Readonly<Record<string, AccessKind>> = { guest_w: "write", guest_r:
 export function replayNote(context: ReplayContext, pid: number, note: AgevmNote, line: number): void {
   const [action, phase] = note.what.split(" ");
   if (action !== undefined && action in KINDS) {
-    if (phase === "begin") context.windows.set(pid, guestWindow(context, note, KINDS[action]!));
-    else context.finishWindow(pid);
+    if (phase === "begin") context.guest.begin(pid, guestWindow(context, note, KINDS[action]!));
+    else context.guest.finish(pid);
     return;
   }
   NOTE_HANDLERS[action ?? ""]?.(context, note, line, phase);
@@ -36,7 +36,8 @@ const NOTE_HANDLERS: Readonly<Record<string, NoteHandler>> = {
     note.values.has("page") ? context.idle.read(note, line) : context.idle.passOver(),
   host_write: (context, note) => context.idle.hostUsed(pagesOf(context, note)),
   host_read: (context, note) => context.idle.hostUsed(pagesOf(context, note)),
-  race: (context, _note, _line, phase) => (phase === "begin" ? context.raceBegins() : context.raceEnds()),
+  race: (context, _note, _line, phase) =>
+    phase === "begin" ? context.guest.raceBegins() : context.guest.raceEnds(),
 };
 
 function pagesOf(context: ReplayContext, note: AgevmNote): readonly number[] {

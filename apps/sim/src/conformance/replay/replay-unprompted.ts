@@ -9,7 +9,7 @@ export function actOut(context: ReplayContext, pid: number, outputs: readonly Kv
   const { vm } = context;
   const first = outputs[0]!;
   if (first.name === "kvm_mmu_zap_all_fast") vm.zapAllFast();
-  else if (first.name === "kvm_mmu_pagetable_walk") context.translate(pid, outputs);
+  else if (first.name === "kvm_mmu_pagetable_walk") context.vcpus.translate(pid, outputs);
   else if (rootOfEntry(context, outputs) !== null) enterGuest(context, pid, rootOfEntry(context, outputs)!);
   else if (isInvalidRootFreed(context, first)) vm.unloadVcpus();
   else if (context.dirtyLogComing(pid, outputs.at(-1)!.line)) context.dirtyLog.read();
@@ -32,11 +32,11 @@ function rootOfEntry(context: ReplayContext, outputs: readonly KvmEvent[]): Root
 /** A vCPU that has a root and gets another one changes its context: it goes over to a nested guest. */
 function enterGuest(context: ReplayContext, pid: number, { fields }: RootEvent): void {
   const { cpu } = context.vm;
-  const vcpu = context.vm.vcpu(context.vcpuOf(pid));
+  const vcpu = context.vcpus.ofTask(pid);
   const shadowsL1 = !fields.direct && context.identity.mode !== "shadow";
   if (shadowsL1) vcpu.enterNested(cpu, fields.gfn * 4096);
   else if (vcpu.isSettled(cpu) && fields.created) vcpu.switchGuestMode(cpu);
-  context.enter(vcpu);
+  context.vcpus.enter(vcpu);
 }
 
 /** The last use of an invalid root is over: its vCPU goes. */

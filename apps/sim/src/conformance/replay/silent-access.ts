@@ -49,7 +49,7 @@ export class SilentAccesses {
   adopt(gfn: number, level: number, printed: bigint): void {
     const { format } = this.context.identity;
     const byHardware = format.shadowAccessedMask | format.shadowDirtyMask;
-    for (const { address, last, spte } of this.context.entries(gfn, level)) {
+    for (const { address, last, spte } of this.context.vcpus.entries(gfn, level)) {
       const missing = printed & ~spte;
       const differsElsewhere = (spte & ~printed) !== 0n || (missing & ~byHardware) !== 0n;
       if (!last || missing === 0n || differsElsewhere || !spteAdEnabled(format, spte)) continue;
@@ -65,6 +65,6 @@ export class SilentAccesses {
 
   /** Whether the notes leave open what the guest does with a page. */
   private allowed(gfn: number): boolean {
-    return this.context.accessesUnknown(gfn);
+    return this.context.guest.areUnknown(gfn);
   }
 }

@@ -126,5 +126,5 @@ function replayOperation(context: ReplayContext, operation: Operation): readonly
 
 function replayRoot(context: ReplayContext, { pid, records }: Operation): void {
   const [probe] = records;
-  if (probe?.kind === "probe") context.followRoot(pid, Number(probe.args["root"]), probe.line);
+  if (probe?.kind === "probe") context.vcpus.followRoot(pid, Number(probe.args.root), probe.line);
 }
