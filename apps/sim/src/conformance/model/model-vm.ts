@@ -34,6 +34,8 @@ const MAX_VCPUS = 64;
 const MAX_GFN = 2 ** 36 - 1;
 const ROOT_LEVEL = 4;
 const KVM_MEM_LOG_DIRTY_PAGES = 1;
+/** Pages of one word of a dirty bitmap. */
+const PAGES_PER_WORD = 64;
 
 /** Memslots and MMUs of the packages over a recorded host, on one thread; every event that they emit is kept until it is taken. */
 export class ModelVm {
@@ -119,6 +121,21 @@ export class ModelVm {
 
   getDirtyLog(slot: number): DirtyLog {
     return kvmGetDirtyLog(this.memslots, this.cpu, this.kvm, slot);
+  }
+
+  /** Write-protects pages of a slot for the dirty log, or clears their D bits: the part of reading it that the MMU has. */
+  armDirtyLog({ gfn: base }: ModelSlot, gfns: readonly number[]): void {
+    const { cpu, kvm, memslots } = this;
+    const { mmuLock } = memslots.locks;
+    const masks = new Map<number, bigint>();
+    for (const gfn of gfns) {
+      const offset = gfn - base - ((gfn - base) % PAGES_PER_WORD);
+      masks.set(offset, (masks.get(offset) ?? 0n) | (1n << BigInt(gfn - base - offset)));
+    }
+    const slot = memslots.gfnToMemslot(cpu, 0, base as Gfn);
+    cpu.writeLock(mmuLock);
+    for (const [offset, mask] of masks) kvm.enableLogDirtyPtMasked(cpu, slot, offset, mask);
+    cpu.writeUnlock(mmuLock);
   }
 
   inSrcu<Result>(work: () => Result): Result {

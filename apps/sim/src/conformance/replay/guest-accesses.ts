@@ -1,5 +1,5 @@
-import { kvmSlotDirtyTrackEnabled, markPageDirtyInSlot, NULL_SLOT } from "@kvm-age/memslot";
-import type { Gfn } from "@kvm-age/spte";
+import type { AccessKind } from "@kvm-age/vcpu";
+import { withPageModificationLog } from "../model/page-modification-log.js";
 import { UnexpectedFaultError } from "../model/unexpected-fault-error.js";
 import type { GuestWindow } from "./guest-window.js";
 import type { ReplayContext } from "./replay-context.js";
@@ -76,8 +76,14 @@ export class GuestAccesses {
   }
 
   private accessPage({ vcpu, kind }: GuestWindow, gfn: number): void {
+    const { cpu, memslots } = this.context.vm;
+    const access = (): void => this.tryAccess(vcpu, kind, gfn);
+    if (!this.logsWrites) access();
+    else withPageModificationLog(memslots, cpu, gfn, () => this.isDirty(vcpu, gfn), access);
+  }
+
+  private tryAccess(vcpu: number, kind: AccessKind, gfn: number): void {
     const { context } = this;
-    const wasDirty = this.isDirty(vcpu, gfn);
     try {
       context.vm.vcpu(vcpu).access(context.vm.cpu, gfn * PAGE_BYTES, kind);
     } catch (error) {
@@ -85,19 +91,11 @@ export class GuestAccesses {
       const what = `the guest's ${kind} of page ${gfn.toString(16)}`;
       context.mismatch("answer", context.line, what, "no fault", error.message);
     }
-    if (this.logsWrites && !wasDirty && this.isDirty(vcpu, gfn)) this.logWrite(gfn);
   }
 
   private isDirty(vcpu: number, gfn: number): boolean {
     const { tables, identity } = this.context;
     const leaf = tables.path(this.context.root(vcpu), gfn).at(-1);
     return leaf?.last === true && (leaf.spte & identity.format.shadowDirtyMask) !== 0n;
-  }
-
-  /** The processor's log, as KVM empties it into the dirty bitmap before anybody reads that. */
-  private logWrite(gfn: number): void {
-    const { cpu, memslots } = this.context.vm;
-    const slot = memslots.gfnToMemslot(cpu, 0, gfn as Gfn);
-    if (slot !== NULL_SLOT && kvmSlotDirtyTrackEnabled(cpu, slot)) markPageDirtyInSlot(cpu, slot, gfn as Gfn);
   }
 }

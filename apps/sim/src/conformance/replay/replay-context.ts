@@ -25,7 +25,7 @@ export class ReplayContext {
   readonly tablePages: TablePages = new TablePages();
   readonly guest: GuestAccesses;
   readonly vcpus: ReplayedVcpus = new ReplayedVcpus(this);
-  readonly silent: SilentAccesses = new SilentAccesses(this);
+  readonly silent: SilentAccesses;
   readonly dump: DumpReplay = new DumpReplay(this);
   readonly dirtyLog: DirtyLogReplay = new DirtyLogReplay(this);
   readonly idle: IdleReplay = new IdleReplay(this);
@@ -43,7 +43,9 @@ export class ReplayContext {
     readonly report: ConformanceReport,
   ) {
     this.vm = new ModelVm(config);
-    this.guest = new GuestAccesses(this, config.tuning.cpuDirtyLog);
+    const { cpuDirtyLog } = config.tuning;
+    this.guest = new GuestAccesses(this, cpuDirtyLog);
+    this.silent = new SilentAccesses(this, cpuDirtyLog);
     for (const slot of slots.all()) this.vm.setSlot(slot);
     this.tables = new ModelTables(config.format, this.vm.cpu, rootPageLevel);
     this.comparison = new EventComparison(config.format, this.tablePages, this.pointers, rootPageLevel);

@@ -21,12 +21,15 @@ export class DirtyLogReplay {
     else this.logged.delete(AGEVM_TEST_SLOT);
   }
 
-  /** Without notes: the log of a page's slot is switched on at the first sign of it, and read at every further one. */
-  armedFor(gfn: number): void {
+  /**
+   * Without notes: the log of the pages' slot is switched on at the first sign of it. Every further one is somebody who reads the log, or clears
+   * it in part (`KVM_CLEAR_DIRTY_LOG`); which pages that concerns is input.
+   */
+  armedFor(gfns: readonly number[]): void {
     const { vm, slots } = this.context;
-    const slot = slots.slotOf(gfn);
+    const slot = slots.slotOf(gfns[0]!);
     if (slot === null) return;
-    if (this.logged.has(slot.slot)) vm.getDirtyLog(slot.slot);
+    if (this.logged.has(slot.slot)) vm.armDirtyLog(slot, gfns);
     else vm.setSlot(slot, true);
     this.logged.add(slot.slot);
   }

@@ -49,7 +49,7 @@ function inferWriteProtection(
   const leaf = context.tables.path(vcpu.rootHpa(context.vm.cpu), page).at(-1);
   if (leaf === undefined || !leaf.last || !isWritablePte(leaf.spte)) return;
   const requested = outputs.find(({ name }) => name === "kvm_mmu_spte_requested");
-  context.dirtyLog.armedFor(requested === undefined ? page : (requested.fields as { gfn: number }).gfn);
+  context.dirtyLog.armedFor([requested === undefined ? page : (requested.fields as { gfn: number }).gfn]);
 }
 
 /** A fault that found no page ends before a mapping is asked for: the owner's mapping was about to change. */

@@ -1,4 +1,4 @@
-import { isShadowPresentPte, type Spte } from "@kvm-age/spte";
+import { isLargePte, isShadowPresentPte, type Spte } from "@kvm-age/spte";
 import type { KvmEvent } from "@kvm-age/trace";
 import type { ReplayContext } from "./replay-context.js";
 
@@ -13,7 +13,7 @@ export function actOut(context: ReplayContext, pid: number, outputs: readonly Kv
   else if (rootOfEntry(context, outputs) !== null) enterGuest(context, pid, rootOfEntry(context, outputs)!);
   else if (isInvalidRootFreed(context, first)) vm.unloadVcpus();
   else if (context.dirtyLogComing(pid, outputs.at(-1)!.line)) context.dirtyLog.read();
-  else if (armsDirtyLog(context, outputs)) context.dirtyLog.armedFor(gfnOf(outputs)!);
+  else if (armsDirtyLog(context, first)) context.dirtyLog.armedFor(armedGfns(context, outputs));
   // The owner's address space goes away.
   else vm.notifier.release(vm.cpu);
 }
@@ -48,24 +48,35 @@ function isInvalidRootFreed(context: ReplayContext, event: KvmEvent): boolean {
   );
 }
 
-/** Whether leaves lose W or D and nothing else, or huge pages are split for it: the dirty log is switched on, or read. */
-function armsDirtyLog(context: ReplayContext, outputs: readonly KvmEvent[]): boolean {
-  const { shadowDirtyMask } = context.identity.format;
-  const first = outputs[0]!;
-  if (first.name === "kvm_mmu_get_page")
-    return outputs.some((event) => event.name === "kvm_mmu_split_huge_page");
-  if (first.name !== "kvm_tdp_mmu_spte_changed") return false;
-  const { old_spte, new_spte } = first.fields;
+/** Whether a leaf loses W or D and nothing else, or a table is made that is no vCPU's root, to split a huge page: the dirty log is armed. */
+function armsDirtyLog(context: ReplayContext, event: KvmEvent): boolean {
+  if (event.name === "kvm_mmu_get_page") return true;
+  if (event.name !== "kvm_tdp_mmu_spte_changed") return false;
+  const { old_spte, new_spte } = event.fields;
   const lost = old_spte & ~new_spte;
   const gained = new_spte & ~old_spte;
-  return (
-    isShadowPresentPte(new_spte as Spte) && gained === 0n && (lost & ~(WRITABLE | shadowDirtyMask)) === 0n
-  );
+  const armed = WRITABLE | context.identity.format.shadowDirtyMask;
+  return isShadowPresentPte(new_spte as Spte) && gained === 0n && (lost & ~armed) === 0n;
 }
 
-function gfnOf(outputs: readonly KvmEvent[]): number | null {
-  const event = outputs.find(
-    ({ name }) => name === "kvm_tdp_mmu_spte_changed" || name === "kvm_mmu_get_page",
+/** The pages for which that is done at a stretch, of one slot. */
+function armedGfns(context: ReplayContext, outputs: readonly KvmEvent[]): readonly number[] {
+  const gfns: number[] = [];
+  for (const event of outputs) {
+    const part = event.name === "kvm_mmu_split_huge_page" || armsDirtyLog(context, event) || splits(event);
+    if (!part) break;
+    const { gfn } = event.fields as { gfn: number };
+    if (gfns.length > 0 && context.slots.slotOf(gfn) !== context.slots.slotOf(gfns[0]!)) break;
+    gfns.push(gfn);
+  }
+  return gfns;
+}
+
+/** A huge leaf becomes a link to the table that was made for it. */
+function splits(event: KvmEvent): boolean {
+  return (
+    event.name === "kvm_tdp_mmu_spte_changed" &&
+    event.fields.level > 1 &&
+    isLargePte(event.fields.old_spte as Spte)
   );
-  return event === undefined ? null : (event.fields as { gfn: number }).gfn;
 }

@@ -1,5 +1,6 @@
 import { spteAdEnabled } from "@kvm-age/spte";
 import type { KvmEvent } from "@kvm-age/trace";
+import { logModifiedPage } from "../model/page-modification-log.js";
 import type { ReplayContext } from "./replay-context.js";
 
 const PAGE_BYTES = 4096n;
@@ -13,7 +14,11 @@ export class SilentAccesses {
   /** How many have been inferred. */
   count = 0;
 
-  constructor(private readonly context: ReplayContext) {}
+  constructor(
+    private readonly context: ReplayContext,
+    /** Whether the processor logs the pages that it makes dirty (PML). */
+    private readonly logsWrites: boolean,
+  ) {}
 
   /** Before a change whose old value the kernel printed: sets in the model's leaf what only hardware can have set in the kernel's. */
   adoptFromEvents(events: readonly KvmEvent[]): void {
@@ -54,6 +59,7 @@ export class SilentAccesses {
       const differsElsewhere = (spte & ~printed) !== 0n || (missing & ~byHardware) !== 0n;
       if (!last || missing === 0n || differsElsewhere || !spteAdEnabled(format, spte)) continue;
       this.set(address, missing);
+      if (this.logsWrites && (missing & format.shadowDirtyMask) !== 0n) this.log(gfn);
       return;
     }
   }
@@ -61,6 +67,11 @@ export class SilentAccesses {
   private set(address: Parameters<ReplayContext["vm"]["cpu"]["fetchOr"]>[0], bits: bigint): void {
     this.context.vm.cpu.fetchOr(address, bits, "relaxed");
     this.count++;
+  }
+
+  private log(gfn: number): void {
+    const { memslots, cpu } = this.context.vm;
+    logModifiedPage(memslots, cpu, gfn);
   }
 
   /** Whether the notes leave open what the guest does with a page. */

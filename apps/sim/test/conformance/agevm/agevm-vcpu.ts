@@ -1,4 +1,4 @@
-import type { Address, Cpu } from "@kvm-age/machine";
+import { type Address, type Cpu, NULL_ADDRESS } from "@kvm-age/machine";
 import {
   createShadowMmuVcpu,
   kvmInitMmu,
@@ -15,6 +15,8 @@ import {
   type Vcpu,
   type VcpuMmu,
 } from "@kvm-age/vcpu";
+import { ModelTables } from "../../../src/conformance/model/model-tables.js";
+import { withPageModificationLog } from "../../../src/conformance/model/page-modification-log.js";
 import { ShadowRoots } from "../../../src/vm/shadow-roots.js";
 import { TdpRoots } from "../../../src/vm/tdp-roots.js";
 import type { VcpuRoots } from "../../../src/vm/vcpu-roots.js";
@@ -46,6 +48,7 @@ export class AgevmVcpu implements VcpuMmu {
   private readonly roots: VcpuRoots;
   private readonly shadow: ShadowMmuVcpu;
   private readonly tdp: TdpMmuVcpu | null;
+  private readonly tables: ModelTables;
 
   constructor(
     private readonly vm: Agevm,
@@ -60,6 +63,7 @@ export class AgevmVcpu implements VcpuMmu {
       maxPhyAddr: format.host.maxPhyAddr,
       flushDomain: vm.flushDomain,
     });
+    this.tables = new ModelTables(format, cpu, vm.rootLevel === 3 ? 2 : 4);
     this.shadow = createShadowMmuVcpu(mmus.shadow!, cpu, index);
     const registers = pagingOf(config);
     vm.inSrcu(() => kvmInitMmu(mmus.shadow!, cpu, this.shadow, registers));
@@ -110,9 +114,23 @@ export class AgevmVcpu implements VcpuMmu {
   }
 
   private access(cpu: Cpu, address: number, kind: AccessKind): void {
+    const gfn = Math.floor(address / 4096);
+    const isDirty = (): boolean => this.isDirty(cpu, gfn);
+    const run = (): void => this.accessOnce(cpu, address, kind);
+    if (!this.vm.config.tuning.cpuDirtyLog) run();
+    else withPageModificationLog(this.vm.memslots, cpu, gfn, isDirty, run);
+  }
+
+  private accessOnce(cpu: Cpu, address: number, kind: AccessKind): void {
     this.hardware.flushTlb(cpu);
     const result = this.hardware.access(cpu, address, kind);
     this.hardware.exitGuest(cpu);
     if (result < 0) throw new GuestAccessError(address, kind, result);
+  }
+
+  private isDirty(cpu: Cpu, gfn: number): boolean {
+    const root = this.rootHpa(cpu);
+    const leaf = root === NULL_ADDRESS ? undefined : this.tables.path(root, gfn).at(-1);
+    return leaf?.last === true && (leaf.spte & this.vm.format.shadowDirtyMask) !== 0n;
   }
 }
