@@ -71,8 +71,8 @@ function modeRow(mode, files) {
 }
 
 function fileRow({ name, counts, inferences, mismatchCount }) {
-  const { vms, slots, silentAccesses, unpromptedOperations } = inferences;
-  const inferred = [vms, slots, silentAccesses, unpromptedOperations].map(number);
+  const { vms, slots, silentAccesses, unseenUnmaps, unpromptedOperations } = inferences;
+  const inferred = [vms, slots, silentAccesses, unpromptedOperations + unseenUnmaps].map(number);
   return [name, ...KINDS.map((kind) => cell(counts[kind])), number(mismatchCount), ...inferred];
 }
 

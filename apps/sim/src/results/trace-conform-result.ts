@@ -21,6 +21,7 @@ const inferencesSchema = z
     vms: count.describe("VMs that the trace is taken to show"),
     slots: count.describe("memory slots whose place was inferred; 0 if notes describe them"),
     silentAccesses: count.describe("accesses of the guest that only later lines show"),
+    unseenUnmaps: count.describe("leaves whose invalidation shows only by its effect"),
     unpromptedOperations: count.describe("runs of outputs whose cause was inferred from what they are"),
   })
   .describe("input that the trace does not say, taken from what comes later in it");

@@ -139,6 +139,17 @@ describe("a changed output is a mismatch, and the only one", () => {
   });
 });
 
+test("a fault for which the model's entries are no reason is a mismatch at the fault", () => {
+  const found = /(?<=page_fault: .*error_code 0x)[0-9a-f]+/;
+  const { line, report } = replayMutated({
+    trace: `${NPT}/age4k`,
+    pattern: found,
+    nth: 20,
+    change: flipBit(0),
+  });
+  expect(report.mismatches[0]).toMatchObject({ line, kind: "answer", what: "what refuses the access" });
+});
+
 describe("a line that is missing is found", () => {
   const dropped = (trace: string, pattern: RegExp, nth: number): Mutation => ({
     trace,

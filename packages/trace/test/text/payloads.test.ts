@@ -27,6 +27,13 @@ function reasonOf(event: string): string | undefined {
 }
 
 describe("other ways to print an event", () => {
+  it("a fault outside every slot has no pfn: KVM_PFN_NOSLOT stands there, and is written back", () => {
+    const text = "kvm_mmu_spte_requested: gfn fee00 pfn 8000000000000000 level 1 access f";
+    expect(fieldsOf(text)).toEqual({ gfn: 0xfee00, pfn: 2 ** 63, level: 1, access: 15 });
+    expect(formatTraceRecord(read(text), { kernel: "linux-7.3", form: "trace" })).toContain(text);
+    expect(reasonOf(text.replace("8000000000000000", "8000000000000001"))).toContain("at most 2^53 - 1");
+  });
+
   it("trace-cmd's plugin prints pages in words of its own", () => {
     const page = { gfn: 0x1a2c00, level: 1, quadrant: 0, access: 7, byte: 8, nxe: true, root: 0 };
     const rest = { gen: null, ad: null, unsync: false };

@@ -1,4 +1,5 @@
 import type { KvmEvent, TraceRecord } from "@kvm-age/trace";
+import { parseAgevmNote } from "./agevm-note.js";
 import type { RootPageLevel } from "./root-level.js";
 
 /** So many different ranges must be announced twice before it is believed that two VMs listen. */
@@ -11,7 +12,17 @@ const REPEATED_RANGES = 3;
  */
 export function findVmStarts(records: readonly TraceRecord[], rootLevel: RootPageLevel): number[] {
   const starts = [...startsAfterAnEnd(records, rootLevel), ...startsBesideAnother(records)];
-  return [0, ...new Set(starts)].sort((one, other) => one - other);
+  const inOrder = [0, ...new Set(starts)].sort((one, other) => one - other);
+  const announced = records.filter(isAnnounced).map(({ line }) => line);
+  return inOrder.map((start, index) => {
+    const notes = announced.filter((line) => line < start && line > (inOrder[index - 1] ?? start));
+    return notes.at(-1) ?? start;
+  });
+}
+
+/** The recorded VMM's first word about a VM, which comes before anything that it does. */
+function isAnnounced(record: TraceRecord): boolean {
+  return record.kind === "note" && parseAgevmNote(record.text)?.what === "start";
 }
 
 /** Roots that are made after everything was zapped for good. */

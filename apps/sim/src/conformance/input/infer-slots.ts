@@ -1,3 +1,4 @@
+import { isShadowPresentPte, type Spte } from "@kvm-age/spte";
 import type { KvmEvent, ProbeRecord, TraceRecord } from "@kvm-age/trace";
 import type { ModelSlot } from "../model/model-config.js";
 
@@ -5,6 +6,8 @@ const PAGE_BYTES = 4096;
 const PAGES_PER_2M = 512;
 /** Guest pages that are further apart than this are taken for memory of different slots. */
 const SLOT_GAP_PAGES = 1 << 15;
+/** What a page outside every slot has for a pfn (`KVM_PFN_NOSLOT`). */
+const PFN_NOSLOT = 2 ** 63;
 /** Where memory is put whose owner's address the trace never shows. */
 const UNKNOWN_HVA = 0x100000000000;
 
@@ -24,7 +27,12 @@ export function inferSlots(records: readonly TraceRecord[]): ModelSlot[] {
   const known = findRegions(mappedGfns(records), hostOffsets(records));
   const unmappings = wholeUnmappings(records);
   const regions = known.map((region) => (region.delta === null ? withUnmapping(region, unmappings) : region));
-  return regions.map((region, slot) => slotOf(region, slot, regions));
+  const slots: ModelSlot[] = [];
+  for (const region of regions) {
+    const lowest = slots.length === 0 ? 0 : slots.at(-1)!.gfn + slots.at(-1)!.pages;
+    slots.push(slotOf(region, slots.length, lowest, regions[slots.length + 1]?.first));
+  }
+  return slots;
 }
 
 /** Guest pages that are mapped, or that are guest page tables which are shadowed. */
@@ -32,37 +40,56 @@ function mappedGfns(records: readonly TraceRecord[]): number[] {
   const gfns = new Set<number>();
   for (const record of records) {
     if (record.kind !== "kvm") continue;
-    if (record.name === "kvm_mmu_spte_requested" || record.name === "kvm_mmu_set_spte")
+    if (record.name === "kvm_mmu_spte_requested" && record.fields.pfn !== PFN_NOSLOT)
       gfns.add(record.fields.gfn);
+    if (record.name === "kvm_mmu_set_spte") gfns.add(record.fields.gfn);
     if (record.name === "kvm_mmu_get_page" && !record.fields.direct) gfns.add(record.fields.gfn);
   }
   return [...gfns].sort((one, other) => one - other);
 }
 
-/** Host page minus guest page, by guest page. */
+/** A notifier's call of which nothing yet tells the guest pages. */
+interface OpenCall {
+  readonly start: number;
+  readonly end: number;
+  /** Aging leaves every entry present. */
+  readonly ages: boolean;
+}
+
+/** Host page minus guest page, by guest page. The first call that names a page is believed. */
 function hostOffsets(records: readonly TraceRecord[]): Map<number, number> {
   const offsets = new Map<number, number>();
-  const calls = new Map<number, { start: number; end: number }>();
+  const calls = new Map<number, OpenCall>();
   for (const record of records) {
-    if (record.kind === "kvm" && (record.name === "kvm_age_hva" || record.name === "kvm_unmap_hva_range")) {
-      calls.set(record.pid, record.fields);
+    const begun = callOf(record);
+    if (begun !== null) {
+      calls.set(record.pid, begun);
       continue;
     }
     const call = calls.get(record.pid);
     const gfn = call === undefined ? null : gfnOfCall(record, call);
-    if (gfn !== null) offsets.set(gfn, Math.floor(call!.start / PAGE_BYTES) - gfn);
-    if (endsCall(record)) calls.delete(record.pid);
+    if (gfn !== null && !offsets.has(gfn)) offsets.set(gfn, Math.floor(call!.start / PAGE_BYTES) - gfn);
+    if (gfn !== null || endsCall(record)) calls.delete(record.pid);
   }
   return offsets;
 }
 
+function callOf(record: TraceRecord): OpenCall | null {
+  if (record.kind !== "kvm") return null;
+  if (record.name !== "kvm_age_hva" && record.name !== "kvm_unmap_hva_range") return null;
+  return { ...record.fields, ages: record.name === "kvm_age_hva" };
+}
+
 /** The guest page at the start of a call's range, if a record that follows the call tells it. */
-function gfnOfCall(record: TraceRecord, { start, end }: { start: number; end: number }): number | null {
+function gfnOfCall(record: TraceRecord, { start, end, ages }: OpenCall): number | null {
   const pages = Math.ceil(end / PAGE_BYTES) - Math.floor(start / PAGE_BYTES);
   if (record.kind === "probe") return gfnOfProbe(record, pages);
   if (record.kind !== "kvm" || record.name !== "kvm_tdp_mmu_spte_changed") return null;
-  const covers = PAGES_PER_2M ** (record.fields.level - 1);
-  return pages === covers ? record.fields.gfn : null;
+  const { gfn, level, new_spte } = record.fields;
+  if (ages && !isShadowPresentPte(new_spte as Spte)) return null;
+  if (pages === PAGES_PER_2M ** (level - 1)) return gfn;
+  // What the owner has as a huge page lies alike in its and in the guest's memory.
+  return level === 1 && pages === PAGES_PER_2M ? gfn - (gfn % PAGES_PER_2M) : null;
 }
 
 /** The handler's range is the call's, if it is as long. */
@@ -124,9 +151,12 @@ function findRegions(gfns: readonly number[], offsets: ReadonlyMap<number, numbe
 }
 
 /** A slot that covers a region, out to 2 MiB borders where no other region is in the way. */
-function slotOf(region: Region, slot: number, regions: readonly Region[]): ModelSlot {
-  const lowest = slot === 0 ? 0 : regions[slot - 1]!.last + 1;
-  const highest = regions[slot + 1]?.first ?? Number.POSITIVE_INFINITY;
+function slotOf(
+  region: Region,
+  slot: number,
+  lowest: number,
+  highest: number = Number.POSITIVE_INFINITY,
+): ModelSlot {
   const gfn = Math.max(lowest, region.first - (region.first % PAGES_PER_2M));
   const end = Math.min(highest, (Math.floor(region.last / PAGES_PER_2M) + 1) * PAGES_PER_2M);
   const hva = region.delta === null ? UNKNOWN_HVA + gfn * PAGE_BYTES : (gfn + region.delta) * PAGE_BYTES;

@@ -17,6 +17,7 @@ import { DumpReplay } from "./replay-dump.js";
 import { IdleReplay } from "./replay-idle.js";
 import { ReplayedVcpus } from "./replayed-vcpus.js";
 import { SilentAccesses } from "./silent-access.js";
+import { UnseenUnmaps } from "./unseen-unmaps.js";
 
 /** Everything that the replay of one trace works with: the model, what is known of the recording, and what was found. */
 export class ReplayContext {
@@ -26,6 +27,7 @@ export class ReplayContext {
   readonly guest: GuestAccesses;
   readonly vcpus: ReplayedVcpus = new ReplayedVcpus(this);
   readonly silent: SilentAccesses;
+  readonly unseenUnmaps: UnseenUnmaps = new UnseenUnmaps(this);
   readonly dump: DumpReplay = new DumpReplay(this);
   readonly dirtyLog: DirtyLogReplay = new DirtyLogReplay(this);
   readonly idle: IdleReplay = new IdleReplay(this);

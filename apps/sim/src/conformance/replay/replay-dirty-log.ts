@@ -34,6 +34,19 @@ export class DirtyLogReplay {
     this.logged.add(slot.slot);
   }
 
+  /** Whether the slot of a page is logged. */
+  isLogged(gfn: number | null): boolean {
+    const slot = gfn === null ? null : this.context.slots.slotOf(gfn);
+    return slot !== null && this.logged.has(slot.slot);
+  }
+
+  /** Without notes: the log of a page's slot is switched off, and small pages become huge again. */
+  disarmFor(gfn: number): void {
+    const slot = this.context.slots.slotOf(gfn)!;
+    this.context.vm.setSlot(slot, false);
+    this.logged.delete(slot.slot);
+  }
+
   /** `dirty_bitmap word=…`: one word that is not zero. */
   word(note: AgevmNote, line: number): void {
     this.readIfSilent(line);

@@ -61,6 +61,8 @@ export class DumpReplay {
 
   end(note: AgevmNote, line: number): void {
     const count = decimal(note, "entries");
+    if (this.next !== count)
+      this.context.mismatch("entry", line, "notes of the dump's entries", String(count), String(this.next));
     // A walk that knows entries by KVM's own present bit finds none: PDPTEs, above the pages of a three-level root, do not have it.
     if (count === 0 && this.context.rootPageLevel === 2) return;
     this.context.compareValue(

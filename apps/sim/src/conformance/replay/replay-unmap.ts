@@ -13,6 +13,7 @@ export function replayUnmap(context: ReplayContext, operation: Operation): reado
   context.silent.adoptFromEvents(outputs);
   vm.notifier.invalidateRangeStart(vm.cpu, range);
   compareHandlerCalls(context, operation, "unmap_gfn", vm.kvm.takeCalls());
+  context.unseenUnmaps.adoptFromEvents(range, outputs);
   const rest = context.compareOutputs(outputs, context.takeOutputs());
   vm.host.forget(range.start, range.end);
   vm.notifier.invalidateRangeEnd(vm.cpu, range);

@@ -4,7 +4,10 @@ import type { ReplayContext } from "./replay-context.js";
 
 const WRITABLE = 2n;
 
-/** Does to the model what must have been done to the kernel for it to print these events, whose input is not in the trace. */
+/**
+ * Does to the model what must have been done to the kernel for it to print these events, whose input is not in the trace. Of what cannot be
+ * recognised nothing is done, and the events stay unexplained.
+ */
 export function actOut(context: ReplayContext, pid: number, outputs: readonly KvmEvent[]): void {
   const { vm } = context;
   const first = outputs[0]!;
@@ -14,8 +17,29 @@ export function actOut(context: ReplayContext, pid: number, outputs: readonly Kv
   else if (isInvalidRootFreed(context, first)) vm.unloadVcpus();
   else if (context.dirtyLogComing(pid, outputs.at(-1)!.line)) context.dirtyLog.read();
   else if (armsDirtyLog(context, first)) context.dirtyLog.armedFor(armedGfns(context, outputs));
-  // The owner's address space goes away.
-  else vm.notifier.release(vm.cpu);
+  else if (context.dirtyLog.isLogged(collapsedGfn(outputs)))
+    context.dirtyLog.disarmFor(collapsedGfn(outputs)!);
+  else if (isTeardown(first)) vm.notifier.release(vm.cpu);
+}
+
+/**
+ * Guest page at which a table gives way to a huge page: 7.3 puts the leaf in its place at once, 6.12 leaves the next fault to do it. A teardown
+ * begins with the entries of the highest level.
+ */
+function collapsedGfn(outputs: readonly KvmEvent[]): number | null {
+  for (const event of outputs) {
+    if (event.name !== "kvm_tdp_mmu_spte_changed" || event.fields.level === 1) continue;
+    const { gfn, level, old_spte, new_spte } = event.fields;
+    const tableGoes = isShadowPresentPte(old_spte as Spte) && !isLargePte(old_spte as Spte);
+    return level === 2 && tableGoes && (isLargePte(new_spte as Spte) || event === outputs[0]) ? gfn : null;
+  }
+  return null;
+}
+
+/** An entry or a table goes, for no reason that the trace gives: the owner's address space goes away. */
+function isTeardown(event: KvmEvent): boolean {
+  if (event.name === "kvm_mmu_prepare_zap_page") return true;
+  return event.name === "kvm_tdp_mmu_spte_changed" && !isShadowPresentPte(event.fields.new_spte as Spte);
 }
 
 type RootEvent = KvmEvent & { name: "kvm_mmu_get_page" };

@@ -36,7 +36,7 @@ function row({ read, identity, counts, inferences, mismatchCount }: ConformFile)
     ...COMPARED_KINDS.map((kind) => countText(counts[kind])),
     formatCount(mismatchCount),
     formatCount(inferences.silentAccesses),
-    formatCount(inferences.unpromptedOperations),
+    formatCount(inferences.unpromptedOperations + inferences.unseenUnmaps),
   ];
 }
 

@@ -9,6 +9,8 @@ export interface Inferences {
   readonly slots: number;
   /** Accessed and Dirty bits that only hardware can have set, taken over from the old value of the next change, a dump, or an answer. */
   readonly silentAccesses: number;
+  /** Leaves that were taken to be invalidated, by calls of which the trace does not tell the guest pages. */
+  readonly unseenUnmaps: number;
   /** Runs of outputs without an input in the trace: the input was inferred from what they are. */
   readonly unpromptedOperations: number;
 }
@@ -21,6 +23,7 @@ export function inferencesOf(vms: readonly ReplayedVm[], operations: readonly Op
     vms: vms.length,
     slots: sum(guessed.map(({ slots }) => slots.all().length)),
     silentAccesses: sum(contexts.map(({ silent }) => silent.count)),
+    unseenUnmaps: sum(contexts.map(({ unseenUnmaps }) => unseenUnmaps.count)),
     unpromptedOperations: operations.filter(({ kind }) => kind === "unprompted").length,
   };
 }

@@ -11,7 +11,7 @@ type FastPageFault = KvmEventFields["fast_page_fault"];
 
 function readRequested(scanner: PayloadScanner): Requested {
   const gfn = scanner.hexAfter("gfn ");
-  const pfn = scanner.hexAfter(" pfn ");
+  const pfn = scanner.pfnAfter(" pfn ");
   const level = scanner.decimalAfter(" level ");
   const printed = scanner.skips(" access ");
   if (printed) scanner.evidence.requestedWithAccess++;
