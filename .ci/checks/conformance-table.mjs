@@ -42,6 +42,15 @@ function table(head, rows) {
   );
 }
 
+/** The document as `biome` formats it, which lines the columns of tables up. */
+function formatted(text) {
+  const biome = join(ROOT, "node_modules", ".bin", "biome");
+  const args = ["format", "--stdin-file-path=docs/conformance.md"];
+  const { status, stdout, stderr } = spawnSync(biome, args, { cwd: ROOT, input: text, encoding: "utf8" });
+  if (status !== 0) throw new Error(`biome format exits with ${status}: ${stderr}`);
+  return stdout;
+}
+
 /** Compared, or matched/compared where they differ. */
 function cell({ compared, matched }) {
   if (compared === 0) return "";
@@ -104,7 +113,7 @@ function tables() {
 const text = readFileSync(DOCUMENT, "utf8");
 if (!MARKED.test(text))
   throw new Error("docs/conformance.md has lost the comments that its tables stand between");
-const updated = text.replace(MARKED, (_, begin, end) => `${begin}\n${tables()}\n\n${end}`);
+const updated = formatted(text.replace(MARKED, (_, begin, end) => `${begin}\n${tables()}\n\n${end}`));
 if (process.argv.includes("--write")) writeFileSync(DOCUMENT, updated);
 else if (updated !== text) {
   console.error("docs/conformance.md: its tables are not what the traces give now; see npm run conformance");

@@ -17,6 +17,7 @@ export {
 export { checkTrace } from "./legality/check-trace.js";
 export { LegalityChecker, type LegalityOptions } from "./legality/legality-checker.js";
 export { LEGALITY_RULES, type LegalityRule, type LegalityRuleName } from "./legality/rules.js";
+export type { SharedVcpu } from "./legality/several-vms.js";
 export type { EntryIdentity, HistoryItem, LegalityReport, Violation } from "./legality/violation.js";
 export { AmbiguousPageError, InvalidPageNameError, UnknownPageError } from "./page-life/errors.js";
 export type { PageEvent, PageSpte } from "./page-life/page-event.js";

@@ -47,6 +47,9 @@ export const traceCheckResultSchema = z
     transitions: count.describe("values of entries that were judged; both values of a change count once"),
     unjudgedGaps: count.describe("places where events were lost: what entries hold is unknown after them"),
     assumedTables: count.describe("page tables that existed before the trace began, as far as it shows"),
+    warnings: z
+      .array(z.string())
+      .describe("why the judgement may be wrong as a whole, e.g. several VMs in one trace"),
     violationCount: count,
     violations: z.array(violationSchema).describe("the first ones, as many as --max says"),
   })

@@ -11,10 +11,10 @@ export interface Progress {
 /** Says nothing. */
 export const noProgress: Progress = Object.freeze({ update: () => {}, stop: () => {} });
 
-/** A spinner on standard error when that is a terminal, otherwise nothing. */
-export function terminalProgress(): Progress {
-  if (!process.stderr.isTTY) return noProgress;
-  const spinner = ora({ stream: process.stderr, discardStdin: false });
+/** A spinner on a terminal that says how wide it is (of 0 columns, ora would count lines without end), otherwise nothing. */
+export function terminalProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
+  if (!stream.isTTY || !(stream.columns > 0)) return noProgress;
+  const spinner = ora({ stream, discardStdin: false });
   return {
     update: (text) => {
       spinner.text = text;

@@ -1,11 +1,4 @@
-import {
-  explainSpte,
-  isShadowPresentPte,
-  type PgLevel,
-  type Spte,
-  type SpteFormat,
-  spteToPfn,
-} from "@kvm-age/spte";
+import type { SpteFormat } from "@kvm-age/spte";
 import { LEGALITY_RULES, type LegalityReport, type TraceIdentity, type Violation } from "@kvm-age/trace";
 import { collectProvenance } from "../results/provenance.js";
 import {
@@ -15,14 +8,7 @@ import {
 } from "../results/trace-check-result.js";
 import { hex } from "./hex.js";
 import { identityFigures } from "./read-figures.js";
-
-/** A value in words: its kind, where it points to, what it is going through. */
-function valueWords(format: SpteFormat, spte: Spte, level: number): string {
-  const known = level >= 1 && level <= 5 ? (level as PgLevel) : undefined;
-  const { kind, states } = explainSpte(format, spte, known);
-  const target = isShadowPresentPte(spte) ? [`pfn ${hex(spteToPfn(format, spte))}`] : [];
-  return [kind, ...target, ...states].join(", ");
-}
+import { valueWords } from "./value-words.js";
 
 function violationFigures(format: SpteFormat, violation: Violation, text: string): CheckedViolation {
   const { line, contradicts, rule, detail, entry, history } = violation;
@@ -36,6 +22,14 @@ function violationFigures(format: SpteFormat, violation: Violation, text: string
       words: valueWords(format, newSpte, entry?.level ?? 1),
     })),
   };
+}
+
+function warningsOf({ sharedVcpu }: LegalityReport): string[] {
+  if (sharedVcpu === null) return [];
+  const { vcpu, pids } = sharedVcpu;
+  return [
+    `the trace seems to hold several VMs (vCPU ${vcpu} runs as tasks ${pids[0]} and ${pids[1]}): state is judged as if it were one; record one VM, or keep the lines of one VM's tasks`,
+  ];
 }
 
 /** What was read, beside the judgement. */
@@ -62,6 +56,7 @@ export function checkResult(
     transitions: report.transitions,
     unjudgedGaps,
     assumedTables: report.assumedTables,
+    warnings: warningsOf(report),
     violationCount: report.violationCount,
     violations: report.violations.map((violation) =>
       violationFigures(identity.format, violation, texts.get(violation.line) ?? ""),

@@ -37,13 +37,14 @@ function violationText(violation: CheckedViolation, style: Style): string {
 
 /** A check as text. */
 export function checkText(result: TraceCheckResult, style: Style): string {
-  const { violations, violationCount, transitions, unjudgedGaps, assumedTables, read } = result;
+  const { violations, violationCount, transitions, unjudgedGaps, assumedTables, warnings, read } = result;
   const more = violationCount - violations.length;
   const found =
     violationCount === 0
       ? paint(style, "green", "no violation")
       : `${formatCount(violationCount)} ${violationCount === 1 ? "violation" : "violations"}`;
   const notes = [
+    ...warnings.map((warning) => `${paint(style, "yellow", "warning")}: ${warning}`),
     ...(more > 0 ? [`… and ${formatCount(more)} more: see --max`] : []),
     ...(unjudgedGaps > 0
       ? [`events were lost at ${formatCount(unjudgedGaps)} places: entries were learnt anew after each`]

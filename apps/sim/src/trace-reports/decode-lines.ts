@@ -1,21 +1,13 @@
 import {
   describeSpteChange,
-  explainSpte,
   isShadowPresentPte,
   type PgLevel,
   type Spte,
   type SpteFormat,
-  spteToPfn,
 } from "@kvm-age/spte";
 import { entryLevel, noteFields, SPTE_CHANGE_WORDS, spteChangeKind, type TraceRecord } from "@kvm-age/trace";
 import { hex } from "./hex.js";
-
-/** A value in words: its kind, where it points to, what it is going through. */
-function valueWords(format: SpteFormat, spte: Spte, level: PgLevel | null): string {
-  const { kind, states } = explainSpte(format, spte, level ?? undefined);
-  const target = isShadowPresentPte(spte) ? [`pfn ${hex(spteToPfn(format, spte))}`] : [];
-  return [kind, ...target, ...states].join(", ");
-}
+import { valueWords } from "./value-words.js";
 
 /** The fields that changed; nothing if the two values have no fields in common. */
 function changeWords(format: SpteFormat, before: Spte, after: Spte, level: PgLevel | null): string {

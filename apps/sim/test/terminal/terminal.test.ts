@@ -13,7 +13,7 @@ import {
 import { formatTimespec } from "../../src/terminal/format-timespec.js";
 import { type SignalSource, watchInterruption } from "../../src/terminal/interruption.js";
 import { checkJsonFile, writeJsonFile } from "../../src/terminal/json-file.js";
-import { noProgress, prefixProgress } from "../../src/terminal/progress.js";
+import { noProgress, prefixProgress, terminalProgress } from "../../src/terminal/progress.js";
 import { renderTable } from "../../src/terminal/render-table.js";
 import { paint, plainStyle, styleFor } from "../../src/terminal/style.js";
 
@@ -80,6 +80,14 @@ describe("styleFor", () => {
     expect(styleFor({ isTTY: true }, { NO_COLOR: "" }).colour).toBe(true);
     expect(paint(plainStyle, "red", "x")).toBe("x");
   });
+});
+
+test.each([
+  [true, 0],
+  [true, undefined],
+  [false, 80],
+])("no spinner on a stream of isTTY %s and %s columns", (isTTY, columns) => {
+  expect(terminalProgress({ isTTY, columns } as NodeJS.WriteStream)).toBe(noProgress);
 });
 
 describe("prefixProgress", () => {

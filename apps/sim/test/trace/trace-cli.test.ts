@@ -221,3 +221,37 @@ describe("wrong usage", () => {
     },
   );
 });
+
+describe("what a command must not lose", () => {
+  test("a trace behind --json, or one that a drawing would be written over", async () => {
+    const trace = await file("kept.txt", textOf(SMALL));
+    const before = await readFile(trace);
+    for (const args of [
+      ["summary", trace, "--json", trace],
+      ["check", trace, "--json", trace],
+      ["heatmap", trace, "--svg", trace],
+      ["heatmap", trace, "--html", join(directory, ".", "kept.txt")],
+    ]) {
+      const { code, out, err } = await runHere("trace", ...args);
+      expect({ code, out }).toEqual({ code: 2, out: "" });
+      expect(err).toMatch(/is it a trace\?|is the trace itself/);
+    }
+    expect(await readFile(trace)).toEqual(before);
+  });
+
+  test("what a pipe gave until Ctrl-C: it is judged", async () => {
+    const { child, ended } = start(["check", "-"]);
+    // More than a pipe holds: written means that the command reads it, and listens.
+    child.stdin!.write(`${textOf(SMALL)}${"#\n".repeat(1 << 19)}`, () => child.kill("SIGINT"));
+    const { code, out } = await ended;
+    expect(code).toBe(130);
+    expect(out).toMatch(/no violation|0 violations|breaks no rule/i);
+  });
+
+  test("the beginning of a trace, overwritten in the ring buffer: it says so", async () => {
+    const header = traceHeader({ form: "trace" }, { entriesInBuffer: 90, entriesWritten: 1_000, cpus: 1 });
+    const { code, err } = await runHere("trace", "summary", await file("wrapped", header + textOf(SMALL)));
+    expect(code).toBe(0);
+    expect(err).toContain("910 of 1,000 events were overwritten in the ring buffer");
+  });
+});

@@ -15,8 +15,11 @@ export interface IdentifiedTrace {
 /** Events of KVM that are looked at first. Kept in memory meanwhile. */
 const HEAD_EVENTS = 20_000;
 
+/** Records of any kind that are looked at first, at most: a trace may hold few events of KVM. */
+const HEAD_RECORDS = 100_000;
+
 /**
- * Reads the beginning of a trace, up to 20,000 events of KVM, to learn what wrote it.
+ * Reads the beginning of a trace, up to 20,000 events of KVM or 100,000 records, to learn what wrote it.
  * @throws UnsupportedSpteFormatOptionError if the user says that a mode other than EPT has no A/D bits; whatever reading throws
  */
 export async function openIdentifiedTrace(
@@ -27,10 +30,12 @@ export async function openIdentifiedTrace(
   const iterator = source[Symbol.asyncIterator]();
   const head: (readonly TraceRecord[])[] = [];
   let events = 0;
-  while (events < HEAD_EVENTS) {
+  let records = 0;
+  while (events < HEAD_EVENTS && records < HEAD_RECORDS) {
     const next = await iterator.next();
     if (next.done === true) break;
     head.push(next.value);
+    records += next.value.length;
     for (const record of next.value) {
       identifier.observe(record);
       if (record.kind === "kvm") events++;

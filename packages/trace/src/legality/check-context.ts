@@ -3,6 +3,7 @@ import type { TraceIdentity } from "../identify/trace-identity.js";
 import type { TraceRecord } from "../schema/trace-record.js";
 import { FastFaultResults } from "./fast-faults.js";
 import type { Findings } from "./findings.js";
+import { isHardwareChange } from "./hardware-change.js";
 import { ChangeJudge } from "./judge-change.js";
 import { LeafFlags } from "./leaf-flags.js";
 import type { EntryState, TdpTable } from "./tdp-table.js";
@@ -23,6 +24,8 @@ export class CheckContext {
   readonly fastFaults: FastFaultResults;
   /** Names of the events that the trace has shown. What it does not show cannot be missed. */
   readonly seen: Set<string> = new Set();
+  /** A root of the TDP MMU has been created. */
+  rootSeen = false;
   /** Page tables exist whose beginning the trace does not show. */
   treesFromBefore = false;
   /** Pages that shadow guest tables have been created. */
@@ -47,6 +50,27 @@ export class CheckContext {
     this.shadowingFlags = new LeafFlags(identity.format, "shadowing");
     this.fastFaults = new FastFaultResults(identity.format);
     this.changes = new ChangeJudge(identity.format, this.directFlags);
+  }
+
+  /** Whether the TDP MMU is known to be in use: an event that only it has was seen. Else it may only have been assumed. */
+  get tdpMmuKnown(): boolean {
+    return this.identity.tdpMmu && this.seen.has("kvm_tdp_mmu_spte_changed");
+  }
+
+  /** Whether the trace shows that page-table pages come or go, so that their memory can be told from that of earlier ones. */
+  get pageLivesSeen(): boolean {
+    return this.seen.has("kvm_mmu_get_page") || this.seen.has("kvm_mmu_prepare_zap_page");
+  }
+
+  /** Whether the trace shows the creation of page-table pages: else the memory of a table may be another's without a sign of it. */
+  get newPagesSeen(): boolean {
+    return this.seen.has("kvm_mmu_get_page");
+  }
+
+  /** Whether a fast page fault explains the difference, in a trace that shows none. */
+  isUnseenFastFault(known: Spte, seen: Spte): boolean {
+    if (this.seen.has("fast_page_fault")) return false;
+    return this.fastFaults.results(known).some((result) => isHardwareChange(this.format, result, seen, true));
   }
 
   /** Notes that the task of the record works in the MMU. */

@@ -1,7 +1,7 @@
 import type { Spte } from "@kvm-age/spte";
 import type { NoteRecord } from "../schema/trace-record.js";
 import type { CheckContext } from "./check-context.js";
-import { blameTheOther, type Finding, hex } from "./findings.js";
+import { blameTheOther, type Finding, hex, lastLeft } from "./findings.js";
 import { isHardwareChange } from "./hardware-change.js";
 import { entriesAt, explains } from "./locate-entry.js";
 import { type EntryState, framesOfEntry, roundGfn } from "./tdp-table.js";
@@ -41,6 +41,7 @@ export class TdpDumps {
 
   observe(record: NoteRecord, { level, gfn, sptep, spte }: DumpedEntry): void {
     this.#context.transitions++;
+    if (!this.#context.tdpMmuKnown) return;
     const aligned = roundGfn(gfn, level);
     const entry = entriesAt(this.#context, { asId: 0, gfn: aligned, level }).find(
       ({ table }) => !table.obsolete,
@@ -82,11 +83,17 @@ export class TdpDumps {
     const { table, index, line, value } = entry;
     if (gfn % framesOfEntry(level) !== 0)
       return wrong(`gfn ${hex(gfn)} is not aligned for level ${level}`, 0);
-    if (!entry.doubtful && !explains(this.#context, entry, spte))
-      return wrong(`${hex(spte)}, where line ${line} left ${hex(value ?? 0n)}`, line);
+    if (!entry.doubtful && !this.#explains(entry, spte))
+      return wrong(`${hex(spte)}, ${lastLeft(line, value ?? 0n)}`, line);
     const address = sptep - index * ENTRY_BYTES;
-    if (address % PAGE_BYTES === 0 && (table.address === null || table.address === address)) return null;
+    const isTable = table.address === null || table.address === address || !this.#context.newPagesSeen;
+    if (address % PAGE_BYTES === 0 && isTable) return null;
     return wrong(`entry ${index} shows at ${hex(sptep)}`, table.addressLine);
+  }
+
+  #explains(entry: EntryState, spte: Spte): boolean {
+    if (explains(this.#context, entry, spte)) return true;
+    return entry.value !== null && this.#context.isUnseenFastFault(entry.value, spte);
   }
 
   #learn(record: NoteRecord, entry: EntryState, { sptep, spte }: DumpedEntry): void {

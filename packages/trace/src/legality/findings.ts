@@ -16,6 +16,7 @@ export interface OpenViolation {
 export interface Finding {
   readonly rule: LegalityRuleName;
   readonly detail: string;
+  /** Another line; 0 for the creation of a table, which no line tells of. */
   readonly contradicts?: number | null;
 }
 
@@ -56,7 +57,7 @@ export class Findings {
     const state = entry !== null && "history" in entry ? entry : null;
     const violation: OpenViolation = {
       line,
-      contradicts: finding.contradicts ?? null,
+      contradicts: finding.contradicts === 0 ? null : (finding.contradicts ?? null),
       rule: finding.rule,
       detail: finding.detail,
       entry: state?.identity ?? (entry as EntryIdentity | null),
@@ -76,6 +77,11 @@ export class Findings {
 export function blameTheOther(violation: OpenViolation): void {
   if (violation.contradicts === null) return;
   [violation.line, violation.contradicts] = [violation.contradicts, violation.line];
+}
+
+/** What an entry held before, and since when, as reports write it. */
+export function lastLeft(line: number, value: bigint): string {
+  return line === 0 ? `where its table began with ${hex(value)}` : `where line ${line} left ${hex(value)}`;
 }
 
 /** A value as reports write it. */

@@ -8,6 +8,7 @@ import { Findings, hex } from "./findings.js";
 import { GuestWalks } from "./guest-walks.js";
 import { NotifierCalls } from "./notifier-calls.js";
 import { createTdpPage, ShadowPages } from "./pages.js";
+import { SeveralVms } from "./several-vms.js";
 import { ShadowEntries } from "./shadow-entries.js";
 import { Task } from "./task.js";
 import { TdpChanges } from "./tdp-changes.js";
@@ -22,6 +23,18 @@ export interface LegalityOptions {
   /** Violations kept with all details; the rest is counted. Default 1000. */
   readonly maxViolations?: number;
 }
+
+/** Events that come after the creation of a root only. */
+const NEEDS_ROOT: ReadonlySet<string> = new Set([
+  "kvm_page_fault",
+  "kvm_mmu_pagetable_walk",
+  "kvm_mmu_paging_element",
+  "fast_page_fault",
+  "kvm_mmu_spte_requested",
+  "kvm_mmu_set_spte",
+  "kvm_tdp_mmu_spte_changed",
+  "kvm_mmu_prepare_zap_page",
+]);
 
 const DEFAULT_MAX_VIOLATIONS = 1000;
 
@@ -43,6 +56,7 @@ export class LegalityChecker {
   readonly #dumps: TdpDumps;
   readonly #pages: ShadowPages;
   readonly #shadow: ShadowEntries;
+  readonly #severalVms = new SeveralVms();
   #records = 0;
 
   constructor(identity: TraceIdentity, options: LegalityOptions = {}) {
@@ -90,6 +104,7 @@ export class LegalityChecker {
       violationCount: this.#findings.count,
       violations: this.#findings.sorted(),
       assumedTables: this.#context.assumedTables,
+      sharedVcpu: this.#severalVms.found,
     };
   }
 
@@ -125,9 +140,17 @@ export class LegalityChecker {
 
   #observeKvm(event: KvmEvent, task: Task): void {
     this.#context.seen.add(event.name);
+    this.#severalVms.observe(event);
+    this.#noteOlderTrees(event);
     this.#settle(event, task);
     this.#observeEvent(event, task);
     this.#context.noteActivity(event);
+  }
+
+  /** The MMU works before the trace has shown a root: its tables are older than the trace. */
+  #noteOlderTrees(event: KvmEvent): void {
+    if (!this.#context.identity.tdpMmu || this.#context.rootSeen) return;
+    if (NEEDS_ROOT.has(event.name)) this.#context.treesFromBefore = true;
   }
 
   #observeEvent(event: KvmEvent, task: Task): void {

@@ -104,7 +104,13 @@ export class NotifierCalls {
     if (start === undefined || end === undefined) return;
     const range = { start: Number(start), end: Number(end), line: record.line };
     if (HVA_FUNCTIONS.has(name)) task.announced = range;
-    else if (GFN_FUNCTIONS.has(name) && task.notifier !== null) this.#gfnRange(record, task.notifier, range);
+    else if (GFN_FUNCTIONS.has(name) && task.notifier !== null && this.#isShown(name))
+      this.#gfnRange(record, task.notifier, range);
+  }
+
+  /** Whether the trace shows the calls that the function is part of. */
+  #isShown(name: string): boolean {
+    return name !== "kvm_age_gfn" || this.#context.seen.has("kvm_age_hva");
   }
 
   #judgeRange(kind: NotifierCall["kind"], start: number, end: number): Finding | null {
@@ -182,7 +188,7 @@ export class NotifierCalls {
       illegal("answered old after an accessed leaf was aged");
       return;
     }
-    if (call.gfns === null || this.#context.treesFromBefore) return;
+    if (call.gfns === null || this.#context.treesFromBefore || !this.#context.tdpMmuKnown) return;
     const tree = this.#treeOf(call);
     let leaves = 0;
     for (const entry of knownLeaves(this.#context, call.gfns.start, call.gfns.end)) {
@@ -223,7 +229,7 @@ export class NotifierCalls {
   }
 
   #judgeUnmapped(record: ProbeRecord, call: NotifierCall): void {
-    if (call.gfns === null || this.#context.treesFromBefore) return;
+    if (call.gfns === null || this.#context.treesFromBefore || !this.#context.tdpMmuKnown) return;
     const tree = this.#treeOf(call);
     for (const entry of knownLeaves(this.#context, call.gfns.start, call.gfns.end)) {
       if (

@@ -135,6 +135,7 @@ export function createTdpPage(
       ? new TdpTable(0, level, 0, { kind: "empty" }, null)
       : null;
   if (root !== null) {
+    context.rootSeen = true;
     root.createdLine = record.line;
     context.tables.addRoot(root);
   }

@@ -107,7 +107,7 @@ export class ShadowEntries {
       this.#judgePrefetch(record, main) ??
       this.#judgeValue(record, mapsFault ? fault.access : null, main !== null) ??
       judgeLetters(this.#context.identity, fields) ??
-      this.#judgePlace(record, main === null) ??
+      this.#judgePlace(record, this.#isOfFault(main)) ??
       this.#judgeLast(fields.sptep, fields.gfn, fields.spte as Spte);
     if (finding !== null) {
       const violation = this.#context.findings.report(line, finding, this.#identity(record));
@@ -248,6 +248,11 @@ export class ShadowEntries {
     };
   }
 
+  /** Whether the line maps the page of a fault; where requests are not traced, nothing tells it from those mapped ahead. */
+  #isOfFault(main: Mapped | null): boolean {
+    return main === null && this.#context.seen.has("kvm_mmu_spte_requested");
+  }
+
   /** The address of the entry fits its index, and its page is the table that it was. */
   #judgePlace({ fields, pid }: SetRecord, ofFault: boolean): Finding | null {
     const { sptep, level, gfn } = fields;
@@ -259,6 +264,7 @@ export class ShadowEntries {
     const index = Math.floor(page / framesOfEntry(level)) % ENTRIES;
     if (sptep % PAGE_BYTES !== index * ENTRY_BYTES)
       return { rule: "sptep-is-the-entry", detail: `${hex(sptep)} is not entry ${index} of a table` };
+    if (!this.#context.pageLivesSeen) return null;
     return this.#judgeSameTable(Math.floor(sptep / PAGE_BYTES), level, roundGfn(page, level + 1));
   }
 
@@ -301,11 +307,16 @@ export class ShadowEntries {
     return true;
   }
 
+  /** Whether the entry must still be the leaf that it was: the trace shows what removes leaves, and nothing has. */
+  #holds({ line, spte, level }: ShadowEntry): boolean {
+    const shown = this.#context.seen.has("kvm_unmap_hva_range");
+    return shown && line >= this.#entriesChanged && this.#isLeaf(spte, level);
+  }
+
   /** Without anything that removes entries, a mapping keeps its page. */
   #judgeLast(sptep: number, gfn: number, spte: Spte): Finding | null {
     const last = this.#entries.get(sptep);
-    if (last === undefined || last.line < this.#entriesChanged || !this.#isLeaf(last.spte, last.level))
-      return null;
+    if (last === undefined || !this.#holds(last)) return null;
     if (
       last.gfn === gfn &&
       spteToPfn(this.#context.format, last.spte) === spteToPfn(this.#context.format, spte)
@@ -336,8 +347,7 @@ export class ShadowEntries {
   }
 
   #judgeDumped(last: ShadowEntry | undefined, spte: Spte): Finding | null {
-    if (last === undefined || last.line < this.#entriesChanged || !this.#isLeaf(last.spte, last.level))
-      return null;
+    if (last === undefined || !this.#holds(last)) return null;
     if (spteToPfn(this.#context.format, last.spte) === spteToPfn(this.#context.format, spte)) return null;
     return {
       rule: "dump-shows-the-state",

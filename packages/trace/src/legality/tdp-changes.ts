@@ -12,7 +12,7 @@ import {
 import type { KvmEvent } from "../schema/trace-record.js";
 import { type CheckContext, RACE_WINDOW_NS } from "./check-context.js";
 import type { Faults } from "./faults.js";
-import { type Finding, hex } from "./findings.js";
+import { type Finding, hex, lastLeft } from "./findings.js";
 import { differingBits, isHardwareChange } from "./hardware-change.js";
 import type { ChangeOperation, EntryChange } from "./judge-change.js";
 import {
@@ -148,11 +148,18 @@ export class TdpChanges {
     if (root !== null) return root;
     if (this.#context.treesFromBefore || this.#context.tables.roots.length === 0)
       return assumeTable(this.#context, place);
+    if (this.#isUnseenTeardown(record)) return null;
     const detail = `no table of level ${place.level} covers gfn ${hex(place.gfn)}`;
     this.#context.findings.report(record.line, { rule: "table-is-linked", detail }, place);
     const misprinted = misprintedEntry(this.#context, place, oldSpte);
     if (misprinted !== null) misprinted.doubtful = true;
     return null;
+  }
+
+  /** Without the event of its page, nothing tells which table an entry is in that becomes frozen after its table was unlinked. */
+  #isUnseenTeardown({ fields }: ChangeRecord): boolean {
+    const isFrozen = fields.new_spte === this.#context.format.frozenSpte;
+    return isFrozen && !this.#context.seen.has("kvm_mmu_prepare_zap_page");
   }
 
   /** The first change of a new tree shows the level of its root, and the address space, which the event of the page does not print. */
@@ -176,7 +183,7 @@ export class TdpChanges {
     entry: EntryState,
   ): EntryState | null {
     const known = entry.value!;
-    if (this.#isUnseenFastFault(known, oldSpte)) return entry;
+    if (this.#context.isUnseenFastFault(known, oldSpte)) return entry;
     if (this.#context.treesFromBefore && differingBits(known, oldSpte) > MISPRINT_BITS)
       return assumeTable(this.#context, place);
     const freezes = record.fields.new_spte === this.#context.format.frozenSpte;
@@ -186,7 +193,7 @@ export class TdpChanges {
       this.#context.early.add(entry);
       return null;
     }
-    const detail = `old value ${hex(oldSpte)}, where line ${entry.line} left ${hex(known)}`;
+    const detail = `old value ${hex(oldSpte)}, ${lastLeft(entry.line, known)}`;
     this.#context.findings.report(
       record.line,
       { rule: "old-value-is-the-last-value", detail, contradicts: entry.line },
@@ -205,21 +212,13 @@ export class TdpChanges {
     return isShadowPresentPte(fields.new_spte as Spte) && moved === 0n;
   }
 
-  /** Whether a fast page fault explains the difference, in a trace that shows none. */
-  #isUnseenFastFault(known: Spte, seen: Spte): boolean {
-    if (this.#context.seen.has("fast_page_fault")) return false;
-    return this.#context.fastFaults
-      .results(known)
-      .some((result) => isHardwareChange(this.#context.format, result, seen, true));
-  }
-
   /** A change that came early and was not followed by the one in between. */
   #settleEarly(entry: EntryState): void {
     const { early } = entry;
     if (early === null) return;
     entry.early = null;
     this.#context.early.delete(entry);
-    const detail = `${hex(early.oldSpte)}, where line ${entry.line} left ${hex(entry.value ?? 0n)}`;
+    const detail = `${hex(early.oldSpte)}, ${lastLeft(entry.line, entry.value ?? 0n)}`;
     const finding: Finding = { rule: "old-value-is-the-last-value", detail, contradicts: entry.line };
     this.#context.findings.report(early.line, finding, entry);
     const misprinted = misprintedEntry(this.#context, entry.identity, early.oldSpte);

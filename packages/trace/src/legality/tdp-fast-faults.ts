@@ -2,7 +2,7 @@ import { isShadowPresentPte, type Spte } from "@kvm-age/spte";
 import type { KvmEvent } from "../schema/trace-record.js";
 import { aged } from "./aged.js";
 import type { CheckContext } from "./check-context.js";
-import { type Finding, hex } from "./findings.js";
+import { type Finding, hex, lastLeft } from "./findings.js";
 import { isHardwareChange } from "./hardware-change.js";
 import { entriesOfGfn, explains } from "./locate-entry.js";
 import type { Task } from "./task.js";
@@ -73,7 +73,8 @@ export class TdpFastFaults {
     const entry = this.#entry(faultGfn, oldSpte);
     const racing = this.#context.isRacing(record);
     const finding =
-      judgeFastFault(this.#context, record, racing, false) ?? this.#judgeOld(entry, oldSpte, racing);
+      judgeFastFault(this.#context, record, racing, !this.#context.tdpMmuKnown) ??
+      this.#judgeOld(entry, oldSpte, racing);
     if (finding !== null) this.#context.findings.report(record.line, finding, entry);
     if (entry !== null) this.#apply(record, entry, finding !== null, racing);
   }
@@ -92,11 +93,16 @@ export class TdpFastFaults {
     return lowest;
   }
 
+  /** Whether the trace shows all tables that there are. */
+  get #knowsTables(): boolean {
+    return this.#context.tdpMmuKnown && !this.#context.treesFromBefore;
+  }
+
   #judgeOld(entry: EntryState | null, oldSpte: Spte, racing: boolean): Finding | null {
-    if (entry === null || entry.doubtful || racing || this.#context.treesFromBefore) return null;
+    if (entry === null || entry.doubtful || racing || !this.#knowsTables) return null;
     if (explains(this.#context, entry, oldSpte))
       return this.#context.changes.judgeValue(oldSpte, entry.identity.gfn, entry.table.level);
-    const detail = `old value ${hex(oldSpte)}, where line ${entry.line} left ${hex(entry.value!)}`;
+    const detail = `old value ${hex(oldSpte)}, ${lastLeft(entry.line, entry.value!)}`;
     return { rule: "old-value-is-the-last-value", detail, contradicts: entry.line };
   }
 

@@ -2,7 +2,7 @@ import type { Spte } from "@kvm-age/spte";
 import type { KvmEvent } from "../schema/trace-record.js";
 import type { CheckContext } from "./check-context.js";
 import type { Faults } from "./faults.js";
-import { blameTheOther, type Finding, hex } from "./findings.js";
+import { blameTheOther, type Finding, hex, lastLeft } from "./findings.js";
 import { judgeLetters } from "./judge-letters.js";
 import { flagsOf } from "./leaf-flags.js";
 import { entriesOfGfn, explains } from "./locate-entry.js";
@@ -86,7 +86,7 @@ export class TdpSetSpte {
   #blameOne(record: SetRecord, fault: FaultInProgress, entry: EntryState, spte: Spte): void {
     const { format, directFlags } = this.#context;
     const { leaf } = fault;
-    const detail = `kvm_mmu_set_spte shows ${hex(spte)}, where line ${entry.line} left ${hex(entry.value!)}`;
+    const detail = `kvm_mmu_set_spte shows ${hex(spte)}, ${lastLeft(entry.line, entry.value!)}`;
     const sameFlags = flagsOf(format, spte) === flagsOf(format, entry.value!);
     const request = { level: record.fields.level, access: fault.access, prefetch: null };
     const repetitionIsMade = directFlags.made(request).has(flagsOf(format, spte));
@@ -120,6 +120,11 @@ export class TdpSetSpte {
     if (place === table.address) return;
     if (table.address === null && place % PAGE_BYTES === 0) {
       [table.address, table.addressLine] = [place, record.line];
+      return;
+    }
+    if (!this.#context.newPagesSeen) {
+      // The memory may be another table's by now.
+      [table.address, table.addressLine] = place % PAGE_BYTES === 0 ? [place, record.line] : [null, 0];
       return;
     }
     const detail = `entry ${index} of the table at ${hex(table.address ?? 0)} shows at ${hex(sptep)}`;

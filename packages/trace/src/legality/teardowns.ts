@@ -46,7 +46,7 @@ export class Teardowns {
     const due = this.#dueTable(record, task, page);
     const place: PagePlace = due ?? { level: page.level, gfn: page.gfn };
     const isDue = due === null ? this.#exists(place) : due.level === page.level && due.gfn === page.gfn;
-    const blamed = !isDue && !this.#context.treesFromBefore;
+    const blamed = !isDue && this.#knowsTables;
     if (blamed) {
       const detail = `a table of level ${page.level} at gfn ${hex(page.gfn)} is torn down, but it is not linked here`;
       this.#context.findings.report(record.line, { rule: "zapped-page-was-in-use", detail });
@@ -62,6 +62,11 @@ export class Teardowns {
       blamed,
       shared: false,
     });
+  }
+
+  /** Whether the trace shows all tables that there are. */
+  get #knowsTables(): boolean {
+    return this.#context.tdpMmuKnown && !this.#context.treesFromBefore;
   }
 
   /** The table whose turn it is, where the events before say which one; else null. */
@@ -211,7 +216,7 @@ export class Teardowns {
   }
 
   #complain(record: TraceRecord, teardown: Teardown, table: TdpTable): void {
-    if (this.#context.treesFromBefore) return;
+    if (!this.#knowsTables) return;
     for (const entry of table.entries.values()) {
       if (entry.index <= teardown.last || entry.value === null || !isShadowPresentPte(entry.value)) continue;
       if (entry.doubtful || entry.early !== null) continue;

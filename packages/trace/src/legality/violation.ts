@@ -1,5 +1,6 @@
 import type { Spte } from "@kvm-age/spte";
 import type { LegalityRuleName } from "./rules.js";
+import type { SharedVcpu } from "./several-vms.js";
 
 /** One event in the life of an entry, as a report shows it. */
 export interface HistoryItem {
@@ -50,4 +51,6 @@ export interface LegalityReport {
   readonly violations: readonly Violation[];
   /** How often the checker started to believe in page tables that the trace does not show the beginning of. */
   readonly assumedTables: number;
+  /** A vCPU that two tasks run in turn, so that the trace seems to hold several VMs, which are judged as if they were one; null if none does. */
+  readonly sharedVcpu: SharedVcpu | null;
 }

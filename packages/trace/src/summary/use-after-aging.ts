@@ -115,9 +115,8 @@ export class UseAfterAging {
     for (const [key, pages] of this.#aged) {
       const [asId, level] = [Math.floor(key / 8), toPgLevel(key % 8)];
       const step = kvmPagesPerHpage(level);
-      for (let gfn = Math.ceil(start / step) * step; gfn + step <= end; gfn += step) {
-        const page = pages.get(gfn);
-        if (page !== undefined && !agedNow.has(`${asId} ${level} ${gfn}`)) page.unusedNs = timestampNs;
+      for (const gfn of agedIn(pages, start, end, step)) {
+        if (!agedNow.has(`${asId} ${level} ${gfn}`)) pages.get(gfn)!.unusedNs = timestampNs;
       }
     }
   }
@@ -171,4 +170,19 @@ export class UseAfterAging {
       return;
     }
   }
+}
+
+/** Aged pages that lie in a range as a whole, found by way of whichever of both is smaller: a range may be as large as the address space. */
+function* agedIn(
+  pages: ReadonlyMap<number, AgedPage>,
+  start: number,
+  end: number,
+  step: number,
+): Generator<number> {
+  if (pages.size < (end - start) / step) {
+    for (const gfn of pages.keys()) if (gfn >= start && gfn + step <= end) yield gfn;
+    return;
+  }
+  for (let gfn = Math.ceil(start / step) * step; gfn + step <= end; gfn += step)
+    if (pages.has(gfn)) yield gfn;
 }

@@ -44,6 +44,17 @@ describe("time from aging to the next use", () => {
     });
   });
 
+  it("an old answer about the whole address space is a look at every aged page", () => {
+    const lines = [
+      ...aged(100, YOUNG, OLD),
+      ageHva(0, 2 ** 40, { us: 201 }),
+      ageGfn(0, 2 ** 40, { us: 202 }),
+      ageGfnReturned(0, { us: 203 }),
+      ...aged(300, YOUNG, OLD),
+    ];
+    expect(uses(npt, true, ...lines)).toMatchObject({ earliest: { count: 1, maxNs: 100_000 } });
+  });
+
   it("lies between the last look that found the page unused and the first that found it used", () => {
     const lines = [
       ...aged(100, YOUNG, OLD),

@@ -4,14 +4,15 @@ import { integerOption } from "../../options/integer-option.js";
 import type { RunContext } from "../../terminal/run-context.js";
 import { type CheckedTrace, checkResult } from "../../trace-reports/check-result.js";
 import { checkText } from "../../trace-reports/check-text.js";
-import { keepInput } from "../../trace-reports/kept-input.js";
+import { type KeptInput, keepInput } from "../../trace-reports/kept-input.js";
 import { linesOfText } from "../../trace-reports/lines-of-text.js";
 import { LostLines } from "../../trace-reports/lost-lines.js";
 import { checkHasEvents, openKernelTrace } from "../../trace-reports/open-kernel-trace.js";
 import { readFigures } from "../../trace-reports/read-figures.js";
 import { JSON_OPTION, withExamples } from "../help.js";
-import { checkJsonTarget, type JsonTarget, tell } from "../report.js";
+import { type JsonTarget, tell } from "../report.js";
 import type { Session } from "../session.js";
+import { checkJsonOutput } from "./check-output.js";
 import { sayDamage } from "./say-damage.js";
 import { addTraceOptions, FILE_ARGUMENT, kernelTraceOptions, type TraceFlags } from "./trace-options.js";
 
@@ -31,9 +32,16 @@ interface Checked {
 }
 
 /** Judges the records of a trace, which is read twice if there are lines to show. */
-async function judge(file: string, path: string, flags: CheckFlags, context: RunContext): Promise<Checked> {
+async function judge(
+  file: string,
+  { path, signal }: KeptInput,
+  flags: CheckFlags,
+  context: RunContext,
+): Promise<Checked> {
   const lost = new LostLines();
-  const trace = await openKernelTrace(path, kernelTraceOptions(flags), context, (chunk) => lost.push(chunk));
+  const trace = await openKernelTrace(path, kernelTraceOptions(flags), { ...context, signal }, (chunk) =>
+    lost.push(chunk),
+  );
   const checker = new LegalityChecker(trace.identity, { maxViolations: flags.max });
   let unjudgedGaps = 0;
   for await (const batch of trace.batches) {
@@ -54,11 +62,11 @@ async function judge(file: string, path: string, flags: CheckFlags, context: Run
 }
 
 async function checkTraceFile(session: Session, file: string, flags: CheckFlags): Promise<void> {
-  await checkJsonTarget(flags.json);
+  await checkJsonOutput(flags.json);
   const { trace, checked, report, texts } = await session.work(async (context) => {
     const kept = await keepInput(file, context.signal);
     try {
-      return await judge(file, kept.path, flags, context);
+      return await judge(file, kept, flags, context);
     } finally {
       await kept.release();
     }

@@ -1,4 +1,3 @@
-import { open, stat } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { readReplayableTrace } from "../../conformance/reading/read-replayable-trace.js";
 import { startReplay } from "../../conformance/replay/replay-trace.js";
@@ -12,13 +11,13 @@ import {
   TRACE_CONFORM_SCHEMA_ID,
   type TraceConformResult,
 } from "../../results/trace-conform-result.js";
-import { JsonFileError } from "../../terminal/errors.js";
 import type { RunContext } from "../../terminal/run-context.js";
 import { ExitCode } from "../exit-code.js";
 import { JSON_OPTION, withExamples } from "../help.js";
 import { endOfError } from "../known-error.js";
-import { checkJsonTarget, type JsonTarget, tell } from "../report.js";
+import { type JsonTarget, tell } from "../report.js";
 import type { Session } from "../session.js";
+import { checkJsonOutput } from "./check-output.js";
 import { addTraceOptions, FILE_ARGUMENT, kernelTraceOptions, type TraceFlags } from "./trace-options.js";
 
 interface ConformFlags extends TraceFlags {
@@ -75,8 +74,7 @@ function failedChecks(files: readonly ConformFile[]): string[] {
 }
 
 async function conform(session: Session, paths: readonly string[], flags: ConformFlags): Promise<void> {
-  await checkJsonTarget(flags.json);
-  await checkHoldsNothingElse(flags.json);
+  await checkJsonOutput(flags.json);
   const { files, interrupted } = await session.work(async (context) => ({
     files: await replayFiles(session, paths, flags, context),
     interrupted: context.signal.aborted,
@@ -90,23 +88,6 @@ async function conform(session: Session, paths: readonly string[], flags: Confor
   };
   const text = (): string => conformText(result, session.style);
   await tell(session, { result, failedChecks: failedChecks(files), text }, flags.json);
-}
-
-/**
- * Keeps `--json` from taking the trace behind it for the file to write.
- * @throws JsonFileError if there is a file already that holds something else than JSON
- */
-async function checkHoldsNothingElse(json: JsonTarget): Promise<void> {
-  if (typeof json !== "string") return;
-  const existing = await stat(json).catch(() => null);
-  if (existing === null || !existing.isFile() || existing.size === 0) return;
-  const handle = await open(json, "r");
-  const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, 0).finally(() => handle.close());
-  if (buffer.toString("latin1") === "{") return;
-  throw new JsonFileError(
-    json,
-    "it holds something else than JSON; is it a trace? --json goes behind the traces",
-  );
 }
 
 /** `kvm-age trace conform <file...>`: whether the packages do what the kernel did. */

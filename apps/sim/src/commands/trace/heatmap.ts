@@ -10,8 +10,9 @@ import { noAnswersText } from "../../trace-reports/no-answers-text.js";
 import { checkHasEvents, type KernelTrace, openKernelTrace } from "../../trace-reports/open-kernel-trace.js";
 import { writeDrawing } from "../../trace-reports/write-drawing.js";
 import { JSON_OPTION, withExamples } from "../help.js";
-import { checkJsonTarget, type JsonTarget, tell } from "../report.js";
+import { type JsonTarget, tell } from "../report.js";
 import type { Session } from "../session.js";
+import { checkDrawingOutput, checkJsonOutput } from "./check-output.js";
 import { sayDamage } from "./say-damage.js";
 import {
   addSlotOption,
@@ -74,7 +75,9 @@ async function collect(session: Session, file: string, flags: HeatmapFlags): Pro
 }
 
 async function draw(session: Session, file: string, flags: HeatmapFlags): Promise<void> {
-  await checkJsonTarget(flags.json);
+  await checkJsonOutput(flags.json);
+  await checkDrawingOutput(file, flags.svg);
+  await checkDrawingOutput(file, flags.html);
   const { trace, collector } = await collect(session, file, flags);
   checkHasEvents(file, trace.report());
   sayDamage(session, trace);

@@ -6,8 +6,9 @@ import { checkHasEvents, type KernelTrace, openKernelTrace } from "../../trace-r
 import { pageResult, type TracedPage } from "../../trace-reports/page-result.js";
 import { PageText } from "../../trace-reports/page-text.js";
 import { JSON_OPTION, withExamples } from "../help.js";
-import { checkJsonTarget, type JsonTarget, tell } from "../report.js";
+import { type JsonTarget, tell } from "../report.js";
 import type { Session } from "../session.js";
+import { checkJsonOutput } from "./check-output.js";
 import { sayDamage } from "./say-damage.js";
 import {
   addSlotOption,
@@ -58,11 +59,11 @@ async function lifeEvents(
 }
 
 async function showPage(session: Session, file: string, name: string, flags: PageFlags): Promise<void> {
-  await checkJsonTarget(flags.json);
+  await checkJsonOutput(flags.json);
   await session.work(async (context) => {
     const kept = await keepInput(file, context.signal);
     try {
-      const found = await findPage(kept.path, file, name, flags, context);
+      const found = await findPage(kept.path, file, name, flags, { ...context, signal: kept.signal });
       if (flags.json === undefined) await printLife(session, found);
       else await tellLife(session, file, found, flags.json);
       sayDamage(session, found.trace);

@@ -7,7 +7,7 @@ const MOST_SHOWN = 5;
 
 /** Says what kept a trace from being read as a whole; a file that ends too early makes the command fail. */
 export function sayDamage(session: Session, trace: KernelTrace): void {
-  const { damaged, lost } = trace.report();
+  const { damaged, lost, header } = trace.report();
   for (const { line, reason } of damaged.first.slice(0, MOST_SHOWN)) {
     session.say(`warning: line ${line} could not be read: ${reason}`);
   }
@@ -16,6 +16,13 @@ export function sayDamage(session: Session, trace: KernelTrace): void {
   if (lost.events + lost.unknown > 0) {
     const events = lost.events > 0 ? lost.events.toLocaleString("en-US") : "an unknown number of";
     session.say(`warning: the trace says that ${events} events were lost: what follows is incomplete`);
+  }
+  const overwritten = header === null ? 0 : header.entriesWritten - header.entriesInBuffer;
+  if (overwritten > 0) {
+    const [gone, all] = [overwritten, header!.entriesWritten].map((count) => count.toLocaleString("en-US"));
+    session.say(
+      `warning: ${gone} of ${all} events were overwritten in the ring buffer: the beginning is missing`,
+    );
   }
   sayChangedIdentity(session, trace);
   const truncated = trace.truncated();

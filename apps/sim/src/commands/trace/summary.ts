@@ -5,8 +5,9 @@ import { readFigures } from "../../trace-reports/read-figures.js";
 import { summaryResult } from "../../trace-reports/summary-result.js";
 import { summaryText } from "../../trace-reports/summary-text.js";
 import { JSON_OPTION, withExamples } from "../help.js";
-import { checkJsonTarget, type JsonTarget, tell } from "../report.js";
+import { type JsonTarget, tell } from "../report.js";
 import type { Session } from "../session.js";
+import { checkJsonOutput } from "./check-output.js";
 import { sayDamage } from "./say-damage.js";
 import {
   addSlotOption,
@@ -22,7 +23,7 @@ interface SummaryFlags extends TraceFlags, SlotFlags {
 }
 
 async function summarize(session: Session, file: string, flags: SummaryFlags): Promise<void> {
-  await checkJsonTarget(flags.json);
+  await checkJsonOutput(flags.json);
   const { trace, summary, interrupted } = await session.work(async (context) => {
     const opened = await openKernelTrace(file, kernelTraceOptions(flags), context);
     const summarizer = new TraceSummarizer(opened.identity, flags.slot);

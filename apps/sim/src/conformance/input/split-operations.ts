@@ -1,14 +1,7 @@
-import type { KvmEventName, ProbeRecord, TraceRecord } from "@kvm-age/trace";
+import type { ProbeRecord, TraceRecord } from "@kvm-age/trace";
 import { type AgevmNote, parseAgevmNote } from "./agevm-note.js";
+import { INPUT_EVENTS } from "./input-events.js";
 import type { Operation, OperationKind } from "./operation.js";
-
-/** Events that are inputs: something outside the MMU calls it. */
-const INPUTS: Readonly<Partial<Record<KvmEventName, OperationKind>>> = {
-  kvm_page_fault: "fault",
-  kvm_age_hva: "age",
-  kvm_test_age_hva: "test-age",
-  kvm_unmap_hva_range: "unmap",
-};
 
 /** Entry probes of the notifier's callers, which come before the event of the same call. */
 const CALLER_PROBES: Readonly<Record<string, OperationKind>> = {
@@ -119,7 +112,7 @@ function startOf(record: TraceRecord, open: OpenOperation | undefined): OpenOper
     const kind = CALLER_PROBES[record.name];
     return kind === undefined ? null : { kind, note: null, records: [record], open: true };
   }
-  const kind = record.kind === "kvm" ? INPUTS[record.name] : undefined;
+  const kind = record.kind === "kvm" ? INPUT_EVENTS[record.name] : undefined;
   if (kind === undefined || announcedByProbe(kind, open)) return null;
   return { kind, note: null, records: [record], open: true };
 }
