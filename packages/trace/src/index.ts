@@ -32,6 +32,7 @@ export {
 export { TRACE_KERNELS, type TraceKernel } from "./schema/kernel-layout.js";
 export type { KvmEventFields, KvmEventName, KvmMmuPageFields } from "./schema/kvm-event-fields.js";
 export { KVM_EVENT_SHAPES, type KvmEventShapes, type KvmFieldKind } from "./schema/kvm-event-shapes.js";
+export { KVM_PFN_NOSLOT } from "./schema/kvm-pfn-noslot.js";
 // text/
 export type { NeighbourEventFields } from "./schema/neighbour-event-fields.js";
 export {

@@ -1,11 +1,10 @@
+import { KVM_PFN_NOSLOT } from "../schema/kvm-pfn-noslot.js";
 import { HEX_VALUES, joinHalves } from "./hex-digits.js";
 import type { TextEvidence } from "./text-evidence.js";
 
 const ZERO = 0x30;
 const MINUS = 0x2d;
-/** `KVM_PFN_NOSLOT`: bit 63, which a double holds exactly. */
-const PFN_NOSLOT = 2 ** 63;
-const PFN_NOSLOT_TEXT = PFN_NOSLOT.toString(16);
+const PFN_NOSLOT_TEXT = KVM_PFN_NOSLOT.toString(16);
 
 /**
  * Reads the payload of one event from its bytes, from left to right. A mismatch is remembered and makes all that follows give zeros, so
@@ -162,7 +161,7 @@ export class PayloadScanner {
   /** A pfn after `label`: at most 2^53 - 1, or 2^63, by which KVM says that no slot has the page. */
   pfnAfter(label: string): number {
     this.literal(label);
-    return this.skips(PFN_NOSLOT_TEXT) ? PFN_NOSLOT : this.hex();
+    return this.skips(PFN_NOSLOT_TEXT) ? KVM_PFN_NOSLOT : this.hex();
   }
 
   hex64After(label: string): bigint {

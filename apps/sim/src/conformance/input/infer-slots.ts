@@ -1,13 +1,11 @@
 import { isShadowPresentPte, type Spte } from "@kvm-age/spte";
-import type { KvmEvent, ProbeRecord, TraceRecord } from "@kvm-age/trace";
+import { KVM_PFN_NOSLOT, type KvmEvent, type ProbeRecord, type TraceRecord } from "@kvm-age/trace";
 import type { ModelSlot } from "../model/model-config.js";
 
 const PAGE_BYTES = 4096;
 const PAGES_PER_2M = 512;
 /** Guest pages that are further apart than this are taken for memory of different slots. */
 const SLOT_GAP_PAGES = 1 << 15;
-/** What a page outside every slot has for a pfn (`KVM_PFN_NOSLOT`). */
-const PFN_NOSLOT = 2 ** 63;
 /** Where memory is put whose owner's address the trace never shows. */
 const UNKNOWN_HVA = 0x100000000000;
 
@@ -40,7 +38,7 @@ function mappedGfns(records: readonly TraceRecord[]): number[] {
   const gfns = new Set<number>();
   for (const record of records) {
     if (record.kind !== "kvm") continue;
-    if (record.name === "kvm_mmu_spte_requested" && record.fields.pfn !== PFN_NOSLOT)
+    if (record.name === "kvm_mmu_spte_requested" && record.fields.pfn !== KVM_PFN_NOSLOT)
       gfns.add(record.fields.gfn);
     if (record.name === "kvm_mmu_set_spte") gfns.add(record.fields.gfn);
     if (record.name === "kvm_mmu_get_page" && !record.fields.direct) gfns.add(record.fields.gfn);

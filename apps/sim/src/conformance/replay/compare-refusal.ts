@@ -20,9 +20,6 @@ export function compareRefusal(
   const gfn = Math.floor(Number(fields.address) / PAGE_BYTES);
   const present = (errorCode & BigInt(PFERR_PRESENT_MASK)) !== 0n;
   const writes = (errorCode & BigInt(PFERR_WRITE_MASK)) !== 0n;
-  const { start, identity, unseenUnmaps } = context;
-  if (!present && start === null && !identity.tdpMmu && isMapped(context, leafOf(context, vcpu, gfn)))
-    unseenUnmaps.adoptFromFault(gfn);
   const spte = leafOf(context, vcpu, gfn);
   const allows = present && writes && spte !== null && isWritablePte(spte);
   const kernel = present ? "a present entry without the right" : "no present entry";
@@ -37,6 +34,6 @@ export function leafOf(context: ReplayContext, vcpu: ModelVcpu, gfn: number): Sp
 }
 
 /** Whether the processor takes an entry for present: EPT by any right, so that an access-tracked one is not, else by P. */
-function isMapped({ identity }: ReplayContext, spte: Spte | null): boolean {
+export function isMapped({ identity }: ReplayContext, spte: Spte | null): boolean {
   return spte !== null && (spte & (identity.mode === "ept" ? 7n : 1n)) !== 0n;
 }

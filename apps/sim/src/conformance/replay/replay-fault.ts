@@ -4,7 +4,7 @@ import { PFERR_PRESENT_MASK, PFERR_WRITE_MASK } from "@kvm-age/vcpu";
 import { pferrOf } from "../input/error-code.js";
 import { eventsOf, type Operation } from "../input/operation.js";
 import type { ModelVcpu } from "../model/model-vcpu.js";
-import { compareRefusal, leafOf } from "./compare-refusal.js";
+import { compareRefusal, isMapped, leafOf } from "./compare-refusal.js";
 import { learnGuestTables } from "./learn-guest-tables.js";
 import { learnHostPages } from "./learn-host-pages.js";
 import type { ReplayContext } from "./replay-context.js";
@@ -29,7 +29,10 @@ export function replayFault(context: ReplayContext, operation: Operation): reado
   const errorCode = pferrOf(context.identity, fault.fields.error_code);
   if (context.start === null || concurrent) inferWriteProtection(context, vcpu, address, errorCode, outputs);
   context.silent.adoptFromFastFault(outputs);
-  if (!concurrent) compareRefusal(context, vcpu, fault, errorCode);
+  if (!concurrent) {
+    inferUnmapping(context, vcpu, address, errorCode);
+    compareRefusal(context, vcpu, fault, errorCode);
+  }
   vcpu.fault(context.vm.cpu, address, errorCode);
   return context.compareOutputs(outputs, context.takeOutputs());
 }
@@ -52,6 +55,14 @@ function inferWriteProtection(
   if (spte === null || !isWritablePte(spte)) return;
   const requested = outputs.find(({ name }) => name === "kvm_mmu_spte_requested");
   context.dirtyLog.armedFor([requested === undefined ? page : (requested.fields as { gfn: number }).gfn]);
+}
+
+/** The shadow MMU prints nothing when it unmaps: without notes, a fault that finds no entry where the model has one tells of it. */
+function inferUnmapping(context: ReplayContext, vcpu: ModelVcpu, address: number, errorCode: bigint): void {
+  const present = (errorCode & BigInt(PFERR_PRESENT_MASK)) !== 0n;
+  if (present || context.start !== null || context.identity.tdpMmu || vcpu.nestedRoot !== null) return;
+  const page = Math.floor(address / PAGE_BYTES);
+  if (isMapped(context, leafOf(context, vcpu, page))) context.unseenUnmaps.adoptFromFault(page);
 }
 
 /** A fault that found no page ends before a mapping is asked for: the owner's mapping was about to change. */
